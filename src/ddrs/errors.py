@@ -1,0 +1,57 @@
+"""One error tree: everything raised on purpose is a `DDRSError` and, where it fits, a builtin too.
+
+A message is one line that says what is wrong and what to do about it.
+"""
+
+__all__ = [
+    "ConfigurationError",
+    "DDRSError",
+    "DataError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelError",
+    "RunError",
+    "StoreError",
+    "StoreMismatchError",
+    "WeightsError",
+]
+
+
+class DDRSError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class ConfigurationError(DDRSError, ValueError):
+    """A parameter, option or name that can never work (sigma <= 0, n = 0, an unknown policy)."""
+
+
+class InputError(DDRSError, ValueError):
+    """An input that cannot be certified: wrong shape, wrong dtype, NaN or infinite values."""
+
+
+class ModelError(DDRSError, ValueError):
+    """The user's model failed, or returned something that is not one score per class."""
+
+
+class WeightsError(DDRSError, ValueError):
+    """A weights file that does not fit the model it was given for."""
+
+
+class DataError(DDRSError, OSError):
+    """A dataset that is missing, truncated, or without the expected columns."""
+
+
+class MissingDependencyError(DDRSError, ImportError):
+    """An optional package is needed for what was asked."""
+
+
+class StoreError(DDRSError, OSError):
+    """The memory's store is missing, locked, damaged, full, or from a newer version."""
+
+
+class StoreMismatchError(StoreError, ValueError):
+    """The memory belongs to another model, noise, norm or input shape."""
+
+
+class RunError(DDRSError, OSError):
+    """A run directory that cannot be written, or that was made with another configuration."""

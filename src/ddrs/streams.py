@@ -1,0 +1,76 @@
+"""Random streams keyed by what they are for, so that the same seed gives the same noise.
+
+A stream is named by (seed, input digest, stage). Its draws are cut into chunks whose length depends
+only on the size of one draw, and every chunk has a generator of its own, keyed by a 256-bit hash of
+the name and the chunk number. Which draws share a batch, in which order inputs come, and how many
+workers there are therefore cannot change them. Selection, the choice of sigma and estimation are
+different stages and never share a draw.
+
+NumPy's generators are used rather than torch's because a CPU `torch.Generator` keeps only 32 bits
+of its seed, too few to keep millions of streams apart.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Floats", "Stream", "fresh_seed"]
+
+Floats = npt.NDArray[np.float32]
+
+CHUNK_ELEMENTS = 65_536  # long enough to repay the making of a generator, short enough to skip
+
+
+def fresh_seed() -> int:
+    """A 63-bit seed from the operating system's entropy."""
+    return secrets.randbits(63)
+
+
+@dataclass
+class Stream:
+    """The draws of one stage for one input, in order: draw 0, 1, 2, ...
+
+    Args:
+        seed: the run's seed.
+        digest: digest of the input the draws belong to.
+        stage: what the draws are for, e.g. `"selection"`.
+        shape: the shape of one draw (that of one input).
+    """
+
+    seed: int
+    digest: str
+    stage: str
+    shape: tuple[int, ...]
+    position: int = 0
+    _generator: np.random.Generator | None = field(default=None, repr=False)
+
+    @property
+    def chunk(self) -> int:
+        """Draws per chunk: a function of the shape only."""
+        return max(1, CHUNK_ELEMENTS // max(1, prod(self.shape)))
+
+    def fill(self, out: Floats, sample: Callable[[np.random.Generator, Floats], None]) -> None:
+        """Write the next `len(out)` draws into `out`, `[draws, *shape]` float32, C-contiguous.
+
+        Args:
+            out: where the draws go.
+            sample: fills a piece of `out` from a generator, element by element in order.
+        """
+        done = 0
+        while done < len(out):
+            if self._generator is None or self.position % self.chunk == 0:
+                self._generator = self._open(self.position // self.chunk)
+            step = min(len(out) - done, self.chunk - self.position % self.chunk)
+            sample(self._generator, out[done : done + step])
+            self.position += step
+            done += step
+
+    def _open(self, chunk: int) -> np.random.Generator:
+        name = f"{self.seed}/{self.digest}/{self.stage}/{chunk}".encode()
+        key = hashlib.blake2b(name, digest_size=32, person=b"ddrs-stream").digest()
+        return np.random.Generator(np.random.SFC64(int.from_bytes(key, "little")))

@@ -1,7 +1,10 @@
 """The record of one certified prediction, from which anyone can recompute its radius."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Literal
+
+from ddrs.bounds import Bound
 
 __all__ = ["ABSTAIN", "Certificate", "Outcome"]
 
@@ -22,7 +25,7 @@ class Certificate:
 
     Attributes:
         prediction: the certified class, or `ABSTAIN`.
-        radius: certified radius in `norm`, in the units of the input; rounded down; 0 on abstention.
+        radius: certified radius in `norm`, in the input's units, rounded down; 0 on abstention.
         outcome: `own`, `inherited`, `trimmed`, `abstained` or `unrecorded`.
         own_prediction: the class that the input's own votes certify, or `ABSTAIN`.
         own_radius: the radius that the input's own votes certify; 0 where they certify nothing.
@@ -36,6 +39,7 @@ class Certificate:
         n: estimation votes.
         n0: selection votes.
         alpha: probability with which the claim of the own votes may be wrong.
+        votes: noisy forward passes behind it: selection, choice of sigma and estimation.
         input_digest: SHA-256 of the input.
         model_digest: SHA-256 of the classifier: weights, structure and precision.
         seed: seed of the random streams.
@@ -49,7 +53,7 @@ class Certificate:
     own_radius: float
     sigma: float
     norm: str
-    bound: str
+    bound: Bound
     p_lower: float
     p_upper: float
     count: int
@@ -57,7 +61,17 @@ class Certificate:
     n: int
     n0: int
     alpha: float
+    votes: int
     input_digest: str
     model_digest: str
     seed: int
     version: str
+
+    def to_json(self) -> str:
+        """The record as one JSON object; floats keep every bit."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Certificate":
+        """The record that `to_json` wrote; TypeError or ValueError if it is not one."""
+        return cls(**json.loads(text))

@@ -1,0 +1,125 @@
+"""Where evaluated inputs come from: the run directories of `ddrs certify`, and published logs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddrs.errors import DataError
+from ddrs.evaluation.logs import read_log
+from ddrs.evaluation.rows import Row
+
+__all__ = ["Run", "Summary", "read_rows", "read_run", "read_runs", "read_sigmas"]
+
+Summary = dict[str, Any]
+Run = tuple[str, Sequence[Row], Summary | None]
+"""A name, the evaluated inputs, and the summary where there is one."""
+
+CERTIFICATES = "certificates.parquet"
+SUMMARY = "summary.json"
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The evaluated inputs of a run directory or of a log file (see `read_log`).
+
+    Args:
+        path: a run directory, for its `certificates.parquet`, or a log.
+
+    Raises:
+        DataError: it is neither, or is damaged.
+    """
+    if not Path(path).is_dir():
+        return read_log(path)
+    columns = _read_columns(Path(path), ["index", "label", "prediction", "radius", "correct"])
+    return [
+        Row(int(index), int(label), int(prediction), float(radius), bool(correct))
+        for index, label, prediction, radius, correct in zip(*columns, strict=True)
+    ]
+
+
+def read_sigmas(path: str | Path) -> list[float] | None:
+    """The sigma of each input of a run directory; None for a log, which does not record it.
+
+    Raises:
+        DataError: the run directory has no readable `certificates.parquet`.
+    """
+    if not Path(path).is_dir():
+        return None
+    (sigmas,) = _read_columns(Path(path), ["sigma"])
+    return [float(sigma) for sigma in sigmas]
+
+
+def read_run(path: str | Path) -> Run:
+    """Name, rows and summary of a run directory or a log.
+
+    Args:
+        path: a run directory or a log; its last part gives the name.
+
+    Returns:
+        `(name, rows, summary)`; the summary is None for a log and for a run still under way.
+
+    Raises:
+        DataError: unreadable rows or summary, or a summary that is of other rows.
+    """
+    rows = read_rows(path)
+    return _name(Path(path), 1), rows, _read_summary(Path(path), len(rows))
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """`read_run` for several, with as many parts of each path in the names as tell them apart.
+
+    The published logs of one noise level differ only in a folder's name, as run directories may.
+    """
+    places = [Path(path).resolve() for path in paths]
+    names: list[str] = []
+    for depth in range(1, max((len(place.parts) for place in places), default=0) + 1):
+        names = [_name(place, depth) for place in places]
+        if len(set(names)) == len(names):
+            break
+    return [(name, *read_run(path)[1:]) for name, path in zip(names, paths, strict=True)]
+
+
+def _name(path: Path, depth: int) -> str:
+    place = path.resolve()
+    # Only the endings of logs: the 12 of `sigma_0.12` is no suffix, though pathlib takes it so.
+    if place.suffix in (".tsv", ".txt", ".log"):
+        place = place.with_suffix("")
+    return "/".join(place.parts[-depth:])
+
+
+def _read_columns(run: Path, names: list[str]) -> list[list[Any]]:
+    path = run / CERTIFICATES
+    if not path.exists():
+        raise DataError(f"{run} has no {CERTIFICATES}: give a run directory of `ddrs certify`")
+    try:
+        missing = sorted(set(names) - set(pq.read_schema(path).names))
+        if missing:
+            raise DataError(f"{path} has no column {', '.join(missing)}")
+        table = pq.read_table(path, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged or not a parquet file: {error}") from error
+    empty = [name for name in names if table[name].null_count]
+    if empty:
+        raise DataError(f"{path} has empty cells in column {', '.join(empty)}")
+    return [table[name].to_pylist() for name in names]
+
+
+def _read_summary(run: Path, inputs: int) -> Summary | None:
+    path = run / SUMMARY
+    if not run.is_dir() or not path.exists():
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(summary, dict) or summary.get("inputs") != inputs:
+        raise DataError(
+            f"{path} is not the summary of the {inputs} inputs in {CERTIFICATES}: "
+            "run the same `ddrs certify` again to renew it"
+        )
+    return summary

@@ -1,0 +1,7 @@
+"""The memory that makes a noise level chosen per input sound: regions that are already answered."""
+
+from ddrs.memory.audit import AuditReport, Violation
+from ddrs.memory.memory import Memory
+from ddrs.memory.regions import Region, Resolution
+
+__all__ = ["AuditReport", "Memory", "Region", "Resolution", "Violation"]

@@ -1,0 +1,111 @@
+"""Smoothing distributions: how to sample one, and the radius that probabilities under it prove."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from scipy import special
+
+from ddrs.errors import ConfigurationError
+from ddrs.streams import Floats
+
+__all__ = ["NOISES", "Gaussian", "Noise", "Norm", "Uniform", "noise_for_norm"]
+
+Norm = Literal["l2", "l1"]
+
+# The special functions used are accurate to a few units in the last place; giving up this much of
+# every radius puts the rounding on the safe side by orders of magnitude.
+SAFETY = 1e-12
+
+
+class Noise(Protocol):
+    """A smoothing distribution with scale `sigma`.
+
+    Attributes:
+        name: what it is called in commands and records.
+        norm: the norm in which it certifies.
+    """
+
+    name: ClassVar[str]
+    norm: ClassVar[Norm]
+
+    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+        """Fill `out` with draws at scale 1, element by element in order."""
+
+    def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
+        """Certified radius at scale `sigma`, rounded down; 0 where nothing is proved.
+
+        Args:
+            sigma: the noise scale, in the units of the input.
+            p_lower: lower bound of the top class's probability under noise.
+            p_upper: upper bound of every other class's probability under noise.
+        """
+
+    def soft_radius(
+        self, sigma: torch.Tensor, p_top: torch.Tensor, p_other: torch.Tensor
+    ) -> torch.Tensor:
+        """The same formula, differentiable and elementwise: the objective of Algorithm 1."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(0, sigma^2 I), which certifies l2 balls (Cohen et al. 2019, Theorem 1)."""
+
+    name: ClassVar[str] = "gaussian"
+    norm: ClassVar[Norm] = "l2"
+
+    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+        """Fill `out` with standard normal draws."""
+        generator.standard_normal(out=out, dtype=np.float32)
+
+    def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
+        """sigma/2 (Phi^-1(p_lower) - Phi^-1(p_upper)), rounded down."""
+        gap = float(special.ndtri(p_lower) - special.ndtri(p_upper))
+        return max(0.0, sigma / 2 * gap * (1 - SAFETY))
+
+    def soft_radius(
+        self, sigma: torch.Tensor, p_top: torch.Tensor, p_other: torch.Tensor
+    ) -> torch.Tensor:
+        """sigma/2 (Phi^-1(p_top) - Phi^-1(p_other)) (DDRS, Equation 2)."""
+        gap: torch.Tensor = torch.special.ndtri(p_top) - torch.special.ndtri(p_other)
+        return sigma / 2 * gap
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """U[-sigma, sigma]^d, which certifies l1 balls (Yang et al. 2020).
+
+    `sigma` is the half-width lambda; the standard deviation is sigma / sqrt(3).
+    """
+
+    name: ClassVar[str] = "uniform"
+    norm: ClassVar[Norm] = "l1"
+
+    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+        """Fill `out` with draws uniform on [-1, 1)."""
+        generator.random(out=out, dtype=np.float32)
+        np.multiply(out, 2, out=out)
+        np.subtract(out, 1, out=out)
+
+    def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
+        """The radius sigma (p_lower - p_upper), rounded down."""
+        return max(0.0, sigma * (p_lower - p_upper) * (1 - SAFETY))
+
+    def soft_radius(
+        self, sigma: torch.Tensor, p_top: torch.Tensor, p_other: torch.Tensor
+    ) -> torch.Tensor:
+        """The radius sigma (p_top - p_other), differentiable."""
+        return sigma * (p_top - p_other)
+
+
+NOISES: dict[str, Noise] = {noise.name: noise for noise in (Gaussian(), Uniform())}
+"""Every smoothing distribution by its name."""
+
+
+def noise_for_norm(norm: str) -> Noise:
+    """The distribution that certifies `norm`; ConfigurationError if there is none."""
+    for noise in NOISES.values():
+        if noise.norm == norm:
+            return noise
+    raise ConfigurationError(f"no noise certifies the norm {norm!r}; known norms: l2, l1")

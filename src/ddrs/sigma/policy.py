@@ -1,0 +1,86 @@
+"""What every sigma policy is, and how two noise scales are compared."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ddrs.errors import ConfigurationError
+from ddrs.noise import Noise
+from ddrs.votes import Inputs, NoisyClassifier
+
+__all__ = ["SigmaChoice", "SigmaPolicy", "check_range", "estimated_radius"]
+
+SPREAD = 4.0  # by default a policy looks between initial / SPREAD and initial * SPREAD
+
+
+@dataclass(frozen=True)
+class SigmaChoice:
+    """The noise scale chosen for each input.
+
+    Attributes:
+        sigma: `[batch]` float64, in the units of the input.
+        votes: `[batch]` int64, forward passes spent on the choice.
+    """
+
+    sigma: npt.NDArray[np.float64]
+    votes: npt.NDArray[np.int64]
+
+
+class SigmaPolicy(Protocol):
+    """Chooses a noise scale for each input of a batch.
+
+    Attributes:
+        per_input: whether the choice depends on the input; if so, certificates of different inputs
+            are sound together only through a memory.
+    """
+
+    per_input: ClassVar[bool]
+
+    @property
+    def initial(self) -> float:
+        """The scale at which the class of each input is selected, and the choice starts."""
+
+    @property
+    def cost(self) -> int:
+        """The most forward passes that `choose` spends on one input."""
+
+    def choose(
+        self, classifier: NoisyClassifier, inputs: Inputs, selected: npt.NDArray[np.int64]
+    ) -> SigmaChoice:
+        """Choose for the whole batch; an input's result does not depend on the others.
+
+        Args:
+            classifier: the base classifier, frozen.
+            inputs: the batch.
+            selected: `[batch]` class of each input under noise of scale `initial`. A scale at
+                which another class wins counts as radius 0: far above its training noise a
+                network tends to answer one class, often a wrong one, with great confidence.
+        """
+
+
+def check_range(initial: float, low: float | None, high: float | None) -> tuple[float, float]:
+    """The range of scales, with its defaults filled in.
+
+    Raises:
+        ConfigurationError: unless 0 < low <= initial <= high and all are finite.
+    """
+    low = initial / SPREAD if low is None else low
+    high = initial * SPREAD if high is None else high
+    if not (0 < low <= initial <= high and isfinite(high)):
+        raise ConfigurationError(
+            f"sigma must satisfy 0 < low <= initial <= high, got {low}, {initial}, {high}"
+        )
+    return low, high
+
+
+def estimated_radius(noise: Noise, sigma: float, count: int, n: int) -> float:
+    """Radius that `count` of `n` votes suggest for scale `sigma`: an estimate, not a bound.
+
+    The probability is estimated by (count + 1/2) / (n + 1), which stays inside (0, 1), so a scale
+    with all votes is not worth infinitely much.
+    """
+    p = (count + 0.5) / (n + 1)
+    return noise.radius(sigma, p, 1 - p)

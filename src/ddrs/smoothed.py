@@ -1,0 +1,261 @@
+"""`SmoothedClassifier`: joins noise, votes, the choice of sigma, proof and memory for one batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from ddrs.bounds import Bound, check_bound
+from ddrs.certificate import ABSTAIN, Certificate
+from ddrs.certify import certify, predict
+from ddrs.errors import ConfigurationError, DDRSError, StoreError
+from ddrs.memory import Memory, Resolution
+from ddrs.noise import Gaussian, Noise
+from ddrs.sigma import FixedSigma, SigmaPolicy
+from ddrs.streams import fresh_seed
+from ddrs.version import __version__
+from ddrs.votes import Inputs, NoisyClassifier, Precision
+
+__all__ = ["SmoothedClassifier"]
+
+Point = npt.NDArray[np.generic]
+
+
+class SmoothedClassifier:
+    """A base classifier smoothed with noise, whose answers come with a certified radius.
+
+    With a fixed sigma the certificates hold together by themselves (Cohen et al. 2019). With a
+    sigma chosen per input they are sound together only through a memory (DDRS, section 3.5), which
+    answers from regions certified earlier: pass one, and use this object for every prediction.
+
+    Args:
+        model: maps float inputs `[batch, *input]` to scores `[batch, num_classes]`; normalisation
+            is its first layer, so that radii are in the units of the input. It is used in
+            evaluation mode and comes back as it was.
+        num_classes: number of classes.
+        sigma: noise scale, in the units of the input, or a policy that chooses it per input.
+        noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
+        memory: regions certified so far. It is bound to this classifier, noise and norm.
+        n0: votes that select the class.
+        n: votes that certify it.
+        alpha: probability with which one certificate may be wrong.
+        bound: `"one-sided"` or `"two-sided"` (`ddrs.bounds.probability_bounds`).
+        seed: key of all random streams: the same seed gives the same counts for the same input. By
+            default every call draws a fresh one from the operating system; do so wherever an
+            adversary could learn a fixed one.
+        batch_size: rows of one forward pass, or `"auto"`.
+        precision: `"fp32"` or `"bf16"`; part of the classifier's identity.
+        compile: reserved for compiled classifiers, which this version does not have yet.
+
+    Raises:
+        ConfigurationError: an argument that can never work.
+        StoreMismatchError: the memory belongs to another classifier, noise or norm.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        *,
+        sigma: float | SigmaPolicy = 0.25,
+        noise: Noise = Gaussian(),
+        memory: Memory | None = None,
+        n0: int = 100,
+        n: int = 100_000,
+        alpha: float = 0.001,
+        bound: Bound = "one-sided",
+        seed: int | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        precision: Precision = "fp32",
+        compile: bool = False,
+    ) -> None:
+        if n0 < 1 or n < 1:
+            raise ConfigurationError(f"n0 and n must be at least 1 vote, got n0={n0}, n={n}")
+        if not 0 < alpha < 1:
+            raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {alpha}")
+        if compile:
+            raise ConfigurationError("compile=True is not supported by this version; leave it out")
+        check_bound(bound)
+        self.noise = noise
+        self.policy = FixedSigma(float(sigma)) if isinstance(sigma, int | float) else sigma
+        self.base = NoisyClassifier(
+            model, num_classes, self.noise, batch_size=batch_size, precision=precision
+        )
+        self.memory = memory
+        self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed
+        if memory is not None:
+            memory.bind(self.base.digest, noise=noise.name, norm=noise.norm)
+
+    @property
+    def cost(self) -> int:
+        """The most noisy forward passes that one certificate takes."""
+        return self.n0 + self.policy.cost + self.n
+
+    def certify(self, x: Tensor) -> list[Certificate]:
+        """Certify a batch.
+
+        With a memory, the result is as if the inputs came one by one in this order, and every
+        answer is durable before this returns.
+
+        Args:
+            x: `[batch, *input]` float tensor of finite values.
+
+        Returns:
+            One certificate an input, in order.
+
+        Raises:
+            InputError: `x` is not such a tensor.
+            ModelError: the model failed or returned something else than one score per class.
+            StoreError: the memory cannot be read or written.
+        """
+        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        if not len(inputs):
+            return []
+        with self._at_work(inputs):
+            if self.memory is None:
+                return self._own_certificates(inputs)
+            points = _points(inputs)
+            stored = [self.memory.recall(point) for point in points]
+            rows = [row for row, known in enumerate(stored) if known is None]
+            own = self._own_certificates(inputs.take(rows)) if rows else []
+            fresh = iter(self._resolve(self.memory, [points[row] for row in rows], own))
+            return [next(fresh) if known is None else _restore(known) for known in stored]
+
+    def predict(self, x: Tensor) -> list[int]:
+        """Predict a batch: the smoothed class of each input, or `ABSTAIN`.
+
+        Without a memory this is PREDICT of Cohen et al.: an answer is the smoothed classifier's
+        class with probability at least 1 - alpha. With one, an input inside a stored region gets
+        the region's class, and any other is certified and stored.
+
+        Arguments and errors are those of `certify`.
+        """
+        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        if not len(inputs):
+            return []
+        with self._at_work(inputs):
+            if self.memory is None:
+                sigma, _, _ = self._choose(inputs)
+                counts = self.base.count_each(inputs, sigma, self.n, "prediction")
+                return [predict(row, alpha=self.alpha) for row in counts]
+            return self._predict_from(self.memory, inputs)
+
+    def _predict_from(self, memory: Memory, inputs: Inputs) -> list[int]:
+        points = _points(inputs)
+        rows = [row for row, point in enumerate(points) if memory.lookup(point) is None]
+        own = iter(self._own_certificates(inputs.take(rows)) if rows else [])
+        answers = []
+        for row, point in enumerate(points):
+            candidate = next(own) if row in rows else None
+            region = memory.lookup(point)  # again: an input before this one may cover it by now
+            if region is not None:
+                answers.append(region.prediction)
+            else:
+                assert candidate is not None  # regions are never deleted
+                answers.append(self._resolve(memory, [point], [candidate])[0].prediction)
+        return answers
+
+    def _choose(
+        self, inputs: Inputs
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Noise scale, selected class and votes spent, each `[batch]`."""
+        selection = self.base.count_each(inputs, self.policy.initial, self.n0, "selection")
+        selected = selection.argmax(axis=1)
+        choice = self.policy.choose(self.base, inputs, selected)
+        return choice.sigma, selected, choice.votes + self.n0
+
+    def _own_certificates(self, inputs: Inputs) -> list[Certificate]:
+        sigmas, selected, spent = self._choose(inputs)
+        counts = self.base.count_each(inputs, sigmas, self.n, "estimation")
+        return [
+            self._certificate(
+                inputs, row, counts[row], int(selected[row]), float(sigma), int(votes)
+            )
+            for row, (sigma, votes) in enumerate(zip(sigmas, spent + self.n, strict=True))
+        ]
+
+    def _certificate(
+        self,
+        inputs: Inputs,
+        row: int,
+        counts: npt.NDArray[np.int64],
+        selected: int,
+        sigma: float,
+        votes: int,
+    ) -> Certificate:
+        claim = certify(
+            counts, selected, sigma=sigma, noise=self.noise, alpha=self.alpha, bound=self.bound
+        )
+        return Certificate(
+            prediction=claim.prediction,
+            radius=claim.radius,
+            outcome="abstained" if claim.prediction == ABSTAIN else "own",
+            own_prediction=claim.prediction,
+            own_radius=claim.radius,
+            sigma=sigma,
+            norm=self.noise.norm,
+            bound=self.bound,
+            p_lower=claim.p_lower,
+            p_upper=claim.p_upper,
+            count=claim.count,
+            runner_up=claim.runner_up,
+            n=self.n,
+            n0=self.n0,
+            alpha=self.alpha,
+            votes=votes,
+            input_digest=inputs.digests[row],
+            model_digest=self.base.digest,
+            seed=inputs.seed,
+            version=__version__,
+        )
+
+    def _resolve(
+        self, memory: Memory, points: list[Point], own: list[Certificate]
+    ) -> list[Certificate]:
+        """Let the memory store and, where it must, change what the inputs' own votes prove."""
+        resolutions = memory.resolve_many(
+            points,
+            [certificate.prediction for certificate in own],
+            [certificate.radius for certificate in own],
+            evidence=[certificate.to_json() for certificate in own],
+        )
+        return [
+            certificate if resolution.outcome == "abstained" else _restore(resolution)
+            for certificate, resolution in zip(own, resolutions, strict=True)
+        ]
+
+    @contextmanager
+    def _at_work(self, inputs: Inputs) -> Iterator[None]:
+        """Freeze the model, and tell an error what was being certified."""
+        try:
+            with self.base.frozen():
+                yield
+        except DDRSError as error:
+            raise type(error)(
+                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+                f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
+                f"{self.policy.initial}, n0={self.n0}, n={self.n}, alpha={self.alpha}]"
+            ) from error
+
+
+def _points(inputs: Inputs) -> list[Point]:
+    return list(inputs.x.cpu().numpy())
+
+
+def _restore(resolution: Resolution) -> Certificate:
+    """The certificate of a stored answer: its evidence, with the memory's verdict on it."""
+    if resolution.evidence is None:
+        raise StoreError(
+            "the memory holds an answer for this input that no classifier stored; certify with a "
+            "memory that only this classifier writes"
+        )
+    return replace(
+        Certificate.from_json(resolution.evidence),
+        prediction=resolution.prediction,
+        radius=resolution.radius,
+        outcome=resolution.outcome,
+    )

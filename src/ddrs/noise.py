@@ -33,6 +33,9 @@ class Noise(Protocol):
     def sample(self, generator: np.random.Generator, out: Floats) -> None:
         """Fill `out` with draws at scale 1, element by element in order."""
 
+    def sample_like(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draws at scale 1 in the shape, dtype and place of `x`: for training, not for votes."""
+
     def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
         """Certified radius at scale `sigma`, rounded down; 0 where nothing is proved.
 
@@ -58,6 +61,10 @@ class Gaussian:
     def sample(self, generator: np.random.Generator, out: Floats) -> None:
         """Fill `out` with standard normal draws."""
         generator.standard_normal(out=out, dtype=np.float32)
+
+    def sample_like(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Standard normal draws in the shape, dtype and place of `x`."""
+        return torch.empty_like(x).normal_(generator=generator)
 
     def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
         """sigma/2 (Phi^-1(p_lower) - Phi^-1(p_upper)), rounded down."""
@@ -87,6 +94,10 @@ class Uniform:
         generator.random(out=out, dtype=np.float32)
         np.multiply(out, 2, out=out)
         np.subtract(out, 1, out=out)
+
+    def sample_like(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draws uniform on [-1, 1) in the shape, dtype and place of `x`."""
+        return torch.empty_like(x).uniform_(-1, 1, generator=generator)
 
     def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
         """The radius sigma (p_lower - p_upper), rounded down."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ddrs.bounds import Bound, check_bound
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import certify, predict
-from ddrs.errors import ConfigurationError, DDRSError, StoreError
+from ddrs.errors import ConfigurationError, DDRSError, StoreError, StoreMismatchError
 from ddrs.memory import Memory, Resolution
 from ddrs.noise import Gaussian, Noise
 from ddrs.sigma import FixedSigma, SigmaPolicy
@@ -88,7 +88,12 @@ class SmoothedClassifier:
         self.memory = memory
         self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed
         if memory is not None:
-            memory.bind(self.base.digest, noise=noise.name, norm=noise.norm)
+            if memory.norm != noise.norm:
+                raise StoreMismatchError(
+                    f"the memory holds {memory.norm} balls, but {noise.name} noise certifies "
+                    f"{noise.norm}; use Memory(url, norm={noise.norm!r})"
+                )
+            memory.bind(self.base.digest, noise.name)
 
     @property
     def cost(self) -> int:

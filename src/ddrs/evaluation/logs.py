@@ -81,17 +81,16 @@ def write_log(rows: Iterable[Row], path: str | Path) -> None:
         RunError: the file exists already, or cannot be written; an existing file is left alone.
     """
     text = "\n".join(["\t".join(COLUMNS), *(_line(row) for row in rows), ""])
+    created = False
     try:
-        file = Path(path).open("x", encoding="utf-8", newline="\n")
+        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
+            created = True
+            file.write(text)
     except FileExistsError as error:
         raise RunError(f"{path} exists already: choose another name or move it away") from error
     except OSError as error:
-        raise RunError(f"cannot write the log {path}: {error.strerror}") from error
-    try:
-        with file:
-            file.write(text)
-    except OSError as error:
-        Path(path).unlink(missing_ok=True)  # a partial log would pass for a shorter run
+        if created:
+            Path(path).unlink(missing_ok=True)  # a partial log would pass for a shorter run
         raise RunError(f"cannot write the log {path}: {error.strerror}") from error
 
 

@@ -116,6 +116,7 @@ class Distance:
     def _measure(self) -> int:
         """The l1 distance in units, or the squared l2 distance in squared units."""
         d = len(self.a)
+        integers: list[int]
         mantissa, exponent = np.frexp(np.concatenate([self.a, self.b], dtype=np.float64))
         shifts = exponent.astype(np.int64) - 53 + UNIT
         base = max(int(shifts.min()), 0)  # keeps the integers short: they share this exponent

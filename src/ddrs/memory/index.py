@@ -5,6 +5,8 @@ bound of the distance reaches the sum of the radii. The scan is one matrix produ
 its temporary memory is bounded. A sketch of the centres can replace it behind the same method.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,9 @@ from ddrs.memory.regions import Neighbour
 __all__ = ["Index"]
 
 BLOCK = 1 << 21  # numbers held at once by the scan
-EPSILON = 2.0**-52
+CHUNK = 64  # candidates that share a scan
+EPSILON, TINY = 2.0**-52, 2.0**-1022
+EPSILON32, TINY32 = 2.0**-23, 2.0**-126
 FLOAT32_DIMENSIONS = 1 << 20  # above it the error bound of a float32 product is useless
 
 
@@ -78,6 +82,20 @@ class Index:
             for blocks, x, radius in zip(found, xs, radii.tolist(), strict=True)
         ]
 
+    def along(self, xs: Sequence[Array], radii: Sequence[float]) -> Iterator[list[Neighbour]]:
+        """As `near`, one candidate after another; entries may be added between the steps.
+
+        Args:
+            xs: candidate centres, `[d]` each.
+            radii: as many candidate radii.
+        """
+        for low in range(0, len(xs), CHUNK):
+            before = len(self)
+            centres = np.stack(xs[low : low + CHUNK])
+            reach = np.array(radii[low : low + CHUNK])
+            for i, stored in enumerate(self.near(centres, reach)):
+                yield stored + self.near(centres[i : i + 1], reach[i : i + 1], start=before)[0]
+
     def _far(self, block: slice, xs: Array, radii: Array) -> npt.NDArray[np.bool_]:
         """`[rows, batch]`: where |c|^2 - 2 c.x + |x|^2 less its error reaches (R_i + R)^2.
 
@@ -91,15 +109,15 @@ class Index:
         with np.errstate(all="ignore"):
             if centres.dtype == np.float32 and d <= FLOAT32_DIMENSIONS and _is_float32(xs):
                 product = (centres @ xs.astype(np.float32).T).astype(np.float64)
-                info = np.finfo(np.float32)
+                epsilon, tiny = EPSILON32, TINY32
             else:
                 product = centres.astype(np.float64, copy=False) @ xs.T
-                info = np.finfo(np.float64)
+                epsilon, tiny = EPSILON, TINY
             squares = self._squares[block][:, None] + np.einsum("ij,ij->i", xs, xs)
-            slack = (d + 8) * (float(info.eps) * squares + 4 * float(info.tiny))
+            slack = (d + 8) * (epsilon * squares + 4 * tiny)
             reach = self._radii[block][:, None] + radii
-            far: npt.NDArray[np.bool_] = (
-                squares - 2 * product - slack >= reach * reach * (1 + 4 * EPSILON)
+            far: npt.NDArray[np.bool_] = squares - 2 * product - slack >= reach * reach * (
+                1 + 4 * EPSILON
             )
         return far
 

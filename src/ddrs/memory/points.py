@@ -1,4 +1,4 @@
-"""Inputs as points: checked once at the edge, exact in float64, named by a digest of their values."""
+"""Inputs as points: checked at the edge, exact in float64, named by a digest of their values."""
 
 import hashlib
 from dataclasses import dataclass

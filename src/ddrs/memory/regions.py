@@ -147,7 +147,5 @@ def _closest(neighbours: Sequence[Neighbour]) -> list[Neighbour]:
     """The neighbours that can minimise d_i - R_i as far as float64 tells: few need integers."""
     least = min(math.nextafter(n.distance.upper - n.radius, math.inf) for n in neighbours)
     return [
-        n
-        for n in neighbours
-        if math.nextafter(n.distance.lower - n.radius, -math.inf) <= least
+        n for n in neighbours if math.nextafter(n.distance.lower - n.radius, -math.inf) <= least
     ]

@@ -1,0 +1,5 @@
+"""`python -m ddrs` is the command `ddrs`."""
+
+from ddrs.cli import main
+
+main()

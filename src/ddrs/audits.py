@@ -1,0 +1,179 @@
+"""Check a finished run, or a memory, without trusting what wrote it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddrs.certificate import ABSTAIN, Certificate
+from ddrs.certify import recompute_radius
+from ddrs.errors import ConfigurationError, RunError
+from ddrs.evaluation import average_certified_radius
+from ddrs.memory import AuditReport, Memory, Resolution, Violation
+from ddrs.runs import CERTIFICATES, MEMORY_FILE, SUMMARY, read_config
+
+__all__ = ["audit_memory", "audit_run", "certificate_faults"]
+
+TOLERANCE = 1e-9  # relative; builds of SciPy differ in the last digits
+
+
+def audit_memory(url: str) -> AuditReport:
+    """Audit a memory that exists (`Memory.audit`), and the counts behind each of its regions.
+
+    Raises:
+        StoreError: there is none at this URL, or it cannot be read.
+    """
+    with Memory.existing(url) as memory:
+        report = memory.audit()
+        faults = [
+            Violation("evidence", (number,), fault)
+            for number, answer in enumerate(memory.answers().values(), start=1)
+            for fault in _evidence_faults(answer)
+        ]
+        return AuditReport((*report.violations, *faults), report.entries)
+
+
+def audit_run(path: str | Path) -> AuditReport:
+    """Audit a finished run directory of `ddrs certify`.
+
+    Every radius is recomputed from its counts, every row is held against the configuration, the
+    summary against the rows, and every answer against the memory of the run, which is audited too.
+
+    Args:
+        path: the run directory.
+
+    Raises:
+        RunError: not a run directory, or not finished.
+        StoreError: its memory is gone or cannot be read.
+    """
+    path = Path(path)
+    config = read_config(path)
+    if config.get("kind") != "certify":
+        raise RunError(f"{path} is not a run of `ddrs certify`")
+    rows = _read_rows(path)
+    violations = [
+        Violation(kind, (int(row["index"]),), fault)
+        for row in rows
+        for kind, fault in _row_faults(row, config)
+    ]
+    indices = sorted(int(row["index"]) for row in rows)
+    if indices != list(range(int(config["inputs"]))):
+        violations.append(
+            Violation("rows", (), f"the rows are not inputs 0 to {config['inputs'] - 1}, each once")
+        )
+    violations += [Violation("summary", (), fault) for fault in _summary_faults(path, rows)]
+    if config["memory"] != "none":
+        url = f"sqlite:///{(path / MEMORY_FILE).resolve()}"
+        url = url if config["memory"] == "run" else config["memory"]
+        if url == "memory://":
+            raise ConfigurationError(
+                f"the memory of {path} was in the process that made it and is gone; "
+                "certify with --memory run to be able to audit"
+            )
+        violations += _memory_violations(url, rows)
+    return AuditReport(tuple(violations), len(rows))
+
+
+def certificate_faults(certificate: Certificate) -> Iterator[str]:
+    """What is wrong with one record by itself: nothing, if it is sound."""
+    c = certificate
+    try:
+        proved = recompute_radius(c)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    if not c.own_radius <= proved * (1 + TOLERANCE):
+        yield f"own radius {c.own_radius} is more than the {proved} that its counts prove"
+    elif not isclose(c.own_radius, proved, rel_tol=TOLERANCE, abs_tol=1e-300):
+        yield f"own radius {c.own_radius} is not the {proved} that its counts prove"
+    if (c.own_prediction == ABSTAIN) != (c.own_radius == 0):
+        yield f"class {c.own_prediction} goes with an own radius of {c.own_radius}"
+    same = c.prediction == c.own_prediction
+    if c.outcome == "abstained" and not (c.prediction == c.own_prediction == ABSTAIN):
+        yield f"it abstained but predicts {c.prediction}"
+    if c.outcome == "own" and not (same and c.radius == c.own_radius):
+        yield f"its radius {c.radius} is called its own, which is {c.own_radius}"
+    if c.outcome == "trimmed" and not (same and 0 <= c.radius <= c.own_radius):
+        yield f"its radius {c.radius} is called trimmed from {c.own_radius}"
+    if c.prediction == ABSTAIN and c.radius != 0:
+        yield f"an abstention claims a radius of {c.radius}"
+
+
+def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    certificate = _certificate(row)
+    for fault in certificate_faults(certificate):
+        yield "certificate", fault
+    for key in ("model_digest", "n", "n0", "alpha", "bound", "seed"):
+        if row[key] != config[key]:
+            yield "configuration", f"its {key} is {row[key]}, the run's is {config[key]}"
+    if row["correct"] != (row["prediction"] == row["label"]):
+        yield "correct", f"class {row['prediction']} for label {row['label']} is marked wrongly"
+    if config["memory"] == "none" and certificate.outcome not in ("own", "abstained"):
+        yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
+
+
+def _evidence_faults(answer: Resolution) -> Iterator[str]:
+    """What is wrong with a stored answer and the certificate that it came from."""
+    if answer.evidence is None:
+        return
+    try:
+        own = Certificate.from_json(answer.evidence)
+    except (TypeError, ValueError) as error:
+        yield f"its certificate cannot be read: {error}"
+        return
+    yield from certificate_faults(own)
+    if answer.outcome == "own" and answer.radius != own.own_radius:
+        yield f"its radius {answer.radius} is called its own, which is {own.own_radius}"
+    if answer.outcome == "trimmed" and answer.radius > own.own_radius:
+        yield f"its radius {answer.radius} is called trimmed from {own.own_radius}"
+
+
+def _memory_violations(url: str, rows: list[dict[str, Any]]) -> Iterator[Violation]:
+    yield from audit_memory(url).violations
+    with Memory.existing(url) as memory:
+        answers = memory.answers()
+    for row in rows:
+        where = (int(row["index"]),)
+        answer = answers.get(row["input_digest"])
+        given = (row["prediction"], row["radius"], row["outcome"])
+        if row["outcome"] == "abstained":
+            continue
+        if answer is None:
+            yield Violation("memory", where, f"its answer {given} is not in the memory")
+        elif (answer.prediction, answer.radius, answer.outcome) != given:
+            stored = (answer.prediction, answer.radius, answer.outcome)
+            yield Violation("memory", where, f"its answer {given} is not the stored {stored}")
+
+
+def _summary_faults(path: Path, rows: list[dict[str, Any]]) -> Iterator[str]:
+    try:
+        summary = json.loads((path / SUMMARY).read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / SUMMARY} cannot be read: {error}") from error
+    expected = {
+        "inputs": len(rows),
+        "acr": average_certified_radius(rows),
+        "abstained": sum(row["prediction"] == ABSTAIN for row in rows),
+    }
+    for key, value in expected.items():
+        if not isclose(summary[key], value, rel_tol=TOLERANCE):
+            yield f"{key} is {summary[key]} in the summary and {value} in the rows"
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    file = path / CERTIFICATES
+    if not file.exists():
+        raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then audit")
+    try:
+        return list(pq.read_table(file).to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{file} is damaged: {error}") from error
+
+
+def _certificate(row: Mapping[str, Any]) -> Certificate:
+    return Certificate(**{field.name: row[field.name] for field in fields(Certificate)})

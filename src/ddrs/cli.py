@@ -1,0 +1,337 @@
+"""The command line: thin commands over the library.
+
+Exit codes: 0 done, 1 failed (or an audit found a violation), 2 wrong usage.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ddrs import architectures, audits, evaluation
+from ddrs.demo import run_demo
+from ddrs.engines.local import certify_run, train_run
+from ddrs.errors import ConfigurationError, DDRSError
+from ddrs.jobs import CertifyJob, TrainJob
+from ddrs.sigma import GradientSigma, SearchSigma
+from ddrs.training import TrainingConfig
+from ddrs.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ddrs",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Policy(StrEnum):
+    """How sigma is chosen."""
+
+    FIXED = "fixed"
+    GRADIENT = "gradient"
+    SEARCH = "search"
+
+
+class NoiseName(StrEnum):
+    """The smoothing distribution."""
+
+    GAUSSIAN = "gaussian"
+    UNIFORM = "uniform"
+
+
+class BoundName(StrEnum):
+    """The confidence bound."""
+
+    ONE_SIDED = "one-sided"
+    TWO_SIDED = "two-sided"
+
+
+class PrecisionName(StrEnum):
+    """The arithmetic of the forward passes."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class Method(StrEnum):
+    """The training objective."""
+
+    GAUSSIAN = "gaussian"
+
+
+class Format(StrEnum):
+    """The form of a table."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Split(StrEnum):
+    """The part of a dataset."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+Data = Annotated[
+    str, typer.Option(metavar="SPEC", help="digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
+Noise = Annotated[NoiseName, typer.Option(help="gaussian certifies l2 balls, uniform l1 balls.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="K", help="Key of all randomness; by default a fresh one.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Certified robustness for any PyTorch classifier, with the noise level chosen per input."""
+    context.obj = debug
+    if version:
+        typer.echo(f"ddrs {__version__}")
+        raise typer.Exit()
+
+
+@app.command(epilog="Example:  ddrs demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs go.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Train on real handwritten digits and certify them with a fixed and a chosen sigma."""
+    made = run_demo(out)
+    typer.echo(f"\n{made.table}\n")
+    typer.echo(f"table: {made.table_file}\nfigure: {made.figure_file}")
+
+
+@app.command(
+    epilog="Example:  ddrs train --data digits --method gaussian --sigma 0.25 --out runs/model"
+)
+def train(
+    data_spec: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="SPEC",
+            help="digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH; its training split.",
+        ),
+    ],
+    sigma: Annotated[float, typer.Option(metavar="S", help="Scale of the training noise.")],
+    out: Out,
+    method: Annotated[Method, typer.Option(help="Training objective.")] = Method.GAUSSIAN,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(architectures.ARCHITECTURES)}; digits-cnn for digits by default.",
+        ),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="W", help="Weights file to start from.")
+    ] = None,
+    noise: Noise = NoiseName.GAUSSIAN,
+    epochs: Annotated[
+        int, typer.Option(metavar="E", help="Passes over the data.")
+    ] = TrainingConfig.epochs,
+    batch_size: Annotated[
+        int, typer.Option(metavar="B", help="Examples a step.")
+    ] = TrainingConfig.batch_size,
+    lr: Annotated[
+        float, typer.Option(metavar="LR", help="Highest learning rate.")
+    ] = TrainingConfig.lr,
+    seed: Annotated[
+        int, typer.Option(metavar="K", help="Key of all randomness.")
+    ] = TrainingConfig.seed,
+) -> None:
+    """Train a base classifier under noise; certify it with `--model DIR`."""
+    if arch is None and data_spec != "digits":
+        raise ConfigurationError(
+            f"give --arch for {data_spec}: one of {', '.join(architectures.ARCHITECTURES)}"
+        )
+    training = TrainingConfig(
+        method=method.value,
+        sigma=sigma,
+        noise=noise.value,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+    )
+    summary = train_run(TrainJob(data_spec, arch or "digits-cnn", training, init), out)
+    typer.echo(
+        f"{out}: {summary['epochs']} epochs in {summary['seconds']:.0f} s, loss "
+        f"{summary['loss']:.4f}, accuracy on noisy training inputs {summary['noisy_accuracy']:.3f}"
+    )
+
+
+@app.command(
+    epilog="Example:  ddrs certify --data digits --model runs/model --policy search --out runs/new"
+)
+def certify(
+    data_spec: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="SPEC",
+            help="digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="A run directory of `ddrs train`, hf:NAME_OR_DIR, timm:NAME, torchvision:NAME, "
+            "py:package.module:factory, or one of our architectures with --weights.",
+        ),
+    ],
+    out: Out,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights for the model.")
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Fixed sigma, or where a policy starts. Default: the model's training noise.",
+        ),
+    ] = None,
+    policy: Annotated[Policy, typer.Option(help="How sigma is chosen.")] = Policy.FIXED,
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="sqlite:///FILE or memory://; `run` for one in the run directory (the default "
+            "with gradient and search); `none` for none (the default with fixed).",
+        ),
+    ] = "auto",
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Estimation votes.")] = CertifyJob.n,
+    n0: Annotated[int, typer.Option("--n0", metavar="N0", help="Selection votes.")] = CertifyJob.n0,
+    alpha: Annotated[
+        float, typer.Option(metavar="A", help="Failure probability of one certificate.")
+    ] = CertifyJob.alpha,
+    bound: Annotated[BoundName, typer.Option(help="Confidence bound.")] = BoundName.ONE_SIDED,
+    noise: Noise = NoiseName.GAUSSIAN,
+    limit: Annotated[int | None, typer.Option(metavar="K", help="Only the first K inputs.")] = None,
+    split: Annotated[Split, typer.Option(help="Part of the dataset.")] = Split.TEST,
+    low: Annotated[float | None, typer.Option(metavar="S", help="Least sigma of a policy.")] = None,
+    high: Annotated[
+        float | None, typer.Option(metavar="S", help="Largest sigma of a policy.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(metavar="K", help="Ascent steps of gradient.")
+    ] = GradientSigma.steps,
+    lr: Annotated[
+        float, typer.Option(metavar="LR", help="Step size of gradient.")
+    ] = GradientSigma.lr,
+    draws: Annotated[
+        int, typer.Option(metavar="N", help="Draws a step of gradient.")
+    ] = GradientSigma.n,
+    search_votes: Annotated[
+        int, typer.Option(metavar="N", help="Votes an input of search.")
+    ] = SearchSigma.votes,
+    seed: Seed = None,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Arithmetic of the forward passes.")
+    ] = PrecisionName.FP32,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="B", help="Rows of a forward pass. Default: automatic.")
+    ] = None,
+) -> None:
+    """Certify the inputs of a dataset; stopped at any moment, the same command goes on."""
+    job = CertifyJob(
+        data=data_spec,
+        model=model,
+        weights=weights,
+        split=split.value,
+        policy=policy.value,
+        sigma=sigma,
+        low=low,
+        high=high,
+        steps=steps,
+        lr=lr,
+        draws=draws,
+        search_votes=search_votes,
+        noise=noise.value,
+        memory=memory,
+        n=n,
+        n0=n0,
+        alpha=alpha,
+        bound=bound.value,
+        limit=limit,
+        seed=seed,
+        precision=precision.value,
+        batch_size="auto" if batch_size is None else batch_size,
+    )
+    summary = certify_run(job, out)
+    if not summary["sound_together"]:
+        _messages.print(
+            "note: sigma differs between inputs and the memory is off, so these certificates "
+            "are not sound together"
+        )
+    typer.echo(evaluation.render(evaluation.compare([evaluation.read_run(out)])))
+
+
+@app.command(epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
+def table(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
+    ],
+    radii: Annotated[
+        str, typer.Option(metavar="R,R,...", help="Radii of the certified accuracy.")
+    ] = "0,0.25,0.5,0.75,1",
+    format: Annotated[Format, typer.Option(help="Form of the table.")] = Format.MARKDOWN,
+) -> None:
+    """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
+    try:
+        wanted = [float(radius) for radius in radii.split(",")]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--radii takes numbers with commas between, got {radii!r}"
+        ) from error
+    rows = evaluation.compare(evaluation.read_runs(runs), wanted)
+    typer.echo(evaluation.render(rows, format.value))
+
+
+@app.command(epilog="Example:  ddrs audit runs/search      or      ddrs audit sqlite:///memory.db")
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN_OR_MEMORY_URL", help="A run directory or a memory.")
+    ],
+) -> None:
+    """Recompute every certificate from its counts and check that no two regions disagree."""
+    report = audits.audit_memory(target) if "://" in target else audits.audit_run(target)
+    for violation in report.violations:
+        typer.echo(f"violation: {violation}")
+    verdict = "sound" if report.ok else f"{len(report.violations)} violations"
+    typer.echo(f"{target}: {report.entries} entries, {verdict}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error is one line on standard error, unless `--debug` is given."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(words)
+    except KeyboardInterrupt:
+        _messages.print("interrupted; the same command goes on where this one stopped")
+        sys.exit(130)
+    except DDRSError as error:
+        if "--debug" in words:
+            raise
+        _messages.print(f"error: {' '.join(str(error).split())}", markup=False)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)

@@ -1,0 +1,1 @@
+"""Where jobs are carried out. `local` works in this process; others go beside it."""

@@ -1,0 +1,262 @@
+"""Carry out jobs in this process, one run directory a job."""
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from ddrs import architectures, data, models
+from ddrs.certificate import Certificate
+from ddrs.data import Dataset
+from ddrs.digests import input_digest
+from ddrs.errors import DDRSError, InputError, ModelError, RunError
+from ddrs.evaluation import summarise
+from ddrs.jobs import CertifyJob, TrainJob
+from ddrs.memory import Memory
+from ddrs.noise import NOISES, Noise
+from ddrs.progress import ProgressBar
+from ddrs.runs import MEMORY_FILE, Row, Run, write_atomically
+from ddrs.smoothed import SmoothedClassifier
+from ddrs.training import EpochMetrics, train
+from ddrs.version import __version__
+from ddrs.votes import model_digest
+
+__all__ = ["certify_run", "train_run"]
+
+GROUP_SECONDS = 4.0  # a kill costs about this much work
+LARGEST_GROUP = 512
+CHECKPOINT_FILE, EPOCHS_FILE = "checkpoint.pt", "epochs.csv"
+
+
+def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Certify a dataset into a run directory; go on where an earlier call stopped.
+
+    Args:
+        job: what to certify.
+        out: the run directory.
+        quiet: show no progress bar.
+
+    Returns:
+        The summary, which is also in `summary.json`.
+
+    Raises:
+        DDRSError: nothing was skipped and every row before the error is kept.
+    """
+    dataset = data.load(job.data, job.split)
+    loaded = models.load(job.model, job.weights, num_classes=dataset.num_classes)
+    classes = _check_fit(loaded, dataset)
+    policy = job.build_policy(loaded.sigma)
+    config = job.record(
+        policy,
+        inputs=min(len(dataset), job.limit or len(dataset)),
+        num_classes=classes,
+        model_digest=model_digest(loaded.module, job.precision),
+        version=__version__,
+    )
+    noise = NOISES[job.noise]
+    with Run(out, config) as run:
+        if run.summary is not None:
+            return run.summary
+        with _memory(config["memory"], run, noise) as memory:
+            smoothed = SmoothedClassifier(
+                loaded.module,
+                classes,
+                sigma=policy,
+                noise=noise,
+                memory=memory,
+                n0=job.n0,
+                n=job.n,
+                alpha=job.alpha,
+                bound=job.bound,
+                seed=run.config["seed"],
+                batch_size=job.batch_size,
+                precision=job.precision,
+            )
+            _certify_rest(smoothed, dataset, run, quiet)
+            rows = run.rows()
+            summary = summarise(
+                rows,
+                seconds=sum(row["seconds"] for row in rows),
+                memory_entries=None if memory is None else len(memory),
+            )
+        run.finish(summary)
+        return summary
+
+
+def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quiet: bool) -> None:
+    """Certify the inputs that the run has no row for, in groups of a few seconds each."""
+    done = run.rows()
+    _check_same_inputs(done, dataset)
+    total = int(run.config["inputs"])
+    known = {int(row["index"]) for row in done}
+    rest = [index for index in range(total) if index not in known]
+    group = 1
+    title = f"certify {dataset.name}"
+    votes_done = len(done) * smoothed.cost
+    with ProgressBar(title, total * smoothed.cost, "votes", done=votes_done, quiet=quiet) as bar:
+        smoothed.base.on_votes = bar.advance
+        while rest:
+            bar.note(f"{total - len(rest)}/{total} inputs")
+            indices, rest = rest[:group], rest[group:]
+            start = time.perf_counter()
+            rows = _certify_group(smoothed, dataset, indices)
+            seconds = time.perf_counter() - start
+            run.append({**row, "seconds": seconds / len(rows)} for row in rows)
+            bar.reach((total - len(rest)) * smoothed.cost)
+            at_this_rate = int(GROUP_SECONDS * len(rows) / max(seconds, 1e-9))
+            group = max(1, min(at_this_rate, 8 * group, LARGEST_GROUP))
+        bar.note(f"{total}/{total} inputs")
+
+
+def _certify_group(
+    smoothed: SmoothedClassifier, dataset: Dataset, indices: Sequence[int]
+) -> list[Row]:
+    examples = [dataset[index] for index in indices]
+    x = torch.stack([image for image, _ in examples])
+    try:
+        certificates = smoothed.certify(x)
+        with smoothed.base.frozen():
+            clean = smoothed.base.classify(x)
+    except DDRSError as error:
+        first, last = indices[0], indices[-1]
+        raise type(error)(f"inputs {first} to {last} of {dataset.name}: {error}") from error
+    return [
+        _row(index, label, prediction, certificate)
+        for index, (_, label), prediction, certificate in zip(
+            indices, examples, clean.tolist(), certificates, strict=True
+        )
+    ]
+
+
+def _row(index: int, label: int, clean: int, certificate: Certificate) -> Row:
+    return {
+        "index": index,
+        "label": label,
+        "correct": certificate.prediction == label,
+        "clean_prediction": clean,
+        **asdict(certificate),
+    }
+
+
+def _check_fit(loaded: models.LoadedModel, dataset: Dataset) -> int:
+    """The number of classes, if the model and the dataset can go together."""
+    classes = loaded.num_classes or dataset.num_classes
+    if classes < dataset.num_classes:
+        raise ModelError(
+            f"{loaded.source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
+        )
+    if loaded.input_shape is not None and tuple(loaded.input_shape) != dataset.shape:
+        raise InputError(
+            f"{loaded.source} takes inputs of shape {list(loaded.input_shape)} but those of "
+            f"{dataset.name} have {list(dataset.shape)}"
+        )
+    return classes
+
+
+def _check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
+    """Refuse to go on with a run whose data changed under it."""
+    for row in done:
+        x, label = dataset[row["index"]]
+        if row["input_digest"] != input_digest(x.numpy()) or row["label"] != label:
+            raise RunError(
+                f"input {row['index']} of {dataset.name} is not the one that the run certified; "
+                "the data changed, so choose another --out"
+            )
+
+
+def _memory(where: str, run: Run, noise: Noise) -> Any:
+    """The memory of a run as a context manager; None where it is off."""
+    if where == "none":
+        return nullcontext()
+    url = f"sqlite:///{(run.path / MEMORY_FILE).resolve()}" if where == "run" else where
+    return Memory(url, norm=noise.norm)
+
+
+def train_run(job: TrainJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Train into a run directory that `models.load` reads; go on where an earlier call stopped.
+
+    Args:
+        job: what to train.
+        out: the run directory.
+        quiet: show no progress bar.
+
+    Returns:
+        The summary, which is also in `summary.json`.
+
+    Raises:
+        DDRSError: the last checkpoint is kept.
+    """
+    dataset = data.load(job.data, "train")
+    torch.manual_seed(job.training.seed)  # the random start of the weights
+    model = architectures.build(job.arch, dataset.num_classes)
+    if job.init is not None:
+        models.load_weights(model, job.init)
+    config = {
+        "kind": "train",
+        "data": job.data,
+        "arch": job.arch,
+        "num_classes": dataset.num_classes,
+        "input_shape": list(dataset.shape),
+        "examples": len(dataset),
+        "init": job.init,
+        "start_digest": model_digest(model, "fp32"),
+        **asdict(job.training),
+        "version": __version__,
+    }
+    with Run(out, config) as run:
+        if run.summary is not None:
+            return run.summary
+        history = _train(model, dataset, job, run, quiet)
+        try:
+            weights = safetensors.torch.save(model.state_dict())
+            write_atomically(run.path / models.WEIGHTS_FILE, weights)
+            write_atomically(run.path / EPOCHS_FILE, _as_csv(history))
+        except OSError as error:
+            raise RunError(f"cannot write in {run.path}: {error}") from error
+        summary = {
+            "epochs": len(history),
+            "examples": len(dataset),
+            "loss": history[-1].loss,
+            "noisy_accuracy": history[-1].noisy_accuracy,
+            "seconds": sum(epoch.seconds for epoch in history),
+            "model_digest": model_digest(model, "fp32"),
+        }
+        run.write_summary(summary)
+        (run.path / CHECKPOINT_FILE).unlink(missing_ok=True)
+        return summary
+
+
+def _train(
+    model: torch.nn.Module, dataset: Dataset, job: TrainJob, run: Run, quiet: bool
+) -> list[EpochMetrics]:
+    examples = job.training.epochs * (len(dataset) - len(dataset) % job.training.batch_size)
+    title = f"train {job.arch} on {dataset.name}"
+    with ProgressBar(title, examples, "examples", quiet=quiet) as bar:
+
+        def show(metrics: EpochMetrics) -> None:
+            bar.reach(examples * (metrics.epoch + 1) // job.training.epochs)
+            bar.note(f"loss {metrics.loss:.3f}, noisy accuracy {metrics.noisy_accuracy:.3f}")
+
+        return train(
+            model,
+            dataset,
+            job.training,
+            checkpoint=run.path / CHECKPOINT_FILE,
+            on_batch=bar.advance,
+            on_epoch=show,
+        )
+
+
+def _as_csv(history: Sequence[EpochMetrics]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, asdict(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(asdict, history))
+    return text.getvalue()

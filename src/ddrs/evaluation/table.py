@@ -1,0 +1,196 @@
+"""Runs side by side: certified accuracy at chosen radii, ACR, and what it cost."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+
+from ddrs.certificate import ABSTAIN
+from ddrs.errors import ConfigurationError, InputError
+from ddrs.evaluation.metrics import DEFAULT_RADII
+from ddrs.evaluation.rounding import rounded_down, rounded_up
+from ddrs.evaluation.rows import Row
+from ddrs.evaluation.sources import Run, Summary
+from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
+
+__all__ = ["Format", "Table", "compare", "render"]
+
+Table = list[dict[str, Any]]
+Format = Literal["markdown", "csv", "json"]
+
+UNKNOWN = "-"
+NOT_TOGETHER = "*"
+
+
+def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Table:
+    """One entry a run, with exact figures; None where a log does not record one.
+
+    Args:
+        runs: name, rows and summary of each, as `read_runs` returns them.
+        radii: radii to give the certified accuracy at, in the units of the rows' radii.
+
+    Returns:
+        Entries with the keys `run, inputs, clean_accuracy, certified_accuracy {"0.50": ...},
+        certified_accuracy_interval {"0.50": [low, high]}, acr, abstained, votes, seconds, trimmed,
+        inherited, n, alpha, norm, sound_together, same_inputs` (whether these are the inputs of
+        the first run). Everything is of plain types that JSON can hold.
+
+    Raises:
+        InputError: no runs, or a run without rows.
+        ConfigurationError: a radius that is negative or not a number.
+    """
+    if not runs:
+        raise InputError("there is nothing to compare: give at least one run or log")
+    radii = list(radii)
+    first = _inputs(runs[0][1])
+    return [
+        _entry(name, rows, summary or {}, radii) | {"same_inputs": _inputs(rows) == first}
+        for name, rows, summary in runs
+    ]
+
+
+def render(table: Table, format: Format = "markdown") -> str:
+    """A comparison as text, ending in a newline.
+
+    Markdown is for people: padded columns that align in a terminal too, accuracies to three digits,
+    radii rounded down, and below the table what one needs to judge it. CSV and JSON keep every
+    digit, and the interval of each accuracy.
+
+    Args:
+        table: what `compare` returned.
+        format: `"markdown"`, `"csv"` or `"json"`.
+
+    Raises:
+        ConfigurationError: another format.
+    """
+    if format == "json":
+        return json.dumps(table, indent=2) + "\n"
+    if format == "csv":
+        return _csv(table)
+    if format == "markdown":
+        return _markdown(table)
+    raise ConfigurationError(f"no format {format!r}: use one of {', '.join(get_args(Format))}")
+
+
+def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
+    return {(row.index, row.label) for row in rows}
+
+
+def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float]) -> dict[str, Any]:
+    figures = certified_figures(rows, radii)
+    memory = summary.get("memory") or {}
+    seconds = [row.seconds for row in rows]
+    recorded = None if None in seconds else sum(s for s in seconds if s is not None)
+    return {
+        "run": name,
+        "inputs": figures["inputs"],
+        "clean_accuracy": summary.get("clean_accuracy"),
+        "certified_accuracy": figures["certified_accuracy"],
+        "certified_accuracy_interval": figures["certified_accuracy_interval"],
+        "acr": figures["acr"],
+        "abstained": sum(row.prediction == ABSTAIN for row in rows),
+        "votes": summary.get("votes"),
+        "seconds": summary.get("seconds", recorded),
+        "trimmed": memory.get("trimmed"),
+        "inherited": memory.get("inherited"),
+        "n": summary.get("n"),
+        "alpha": summary.get("alpha"),
+        "norm": summary.get("norm"),
+        "sound_together": summary.get("sound_together"),
+    }
+
+
+def _csv(table: Table) -> str:
+    records = []
+    for entry in table:
+        record: dict[str, Any] = {}
+        for key, value in entry.items():
+            if key == "certified_accuracy":
+                for radius, accuracy in value.items():
+                    low, high = entry["certified_accuracy_interval"][radius]
+                    record |= {
+                        f"certified_{radius}": accuracy,
+                        f"certified_{radius}_low": low,
+                        f"certified_{radius}_high": high,
+                    }
+            elif key != "certified_accuracy_interval":
+                record[key] = UNKNOWN if value is None else value
+        records.append(record)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _markdown(table: Table) -> str:
+    cells = [_cells(entry) for entry in table]
+    header = list(cells[0])
+    widths = [max(len(row[name]) for row in [*cells, {n: n for n in header}]) for name in header]
+
+    def line(texts: Iterable[str]) -> str:
+        name, *numbers = texts
+        first, *rest = widths
+        padded = [text.rjust(width) for text, width in zip(numbers, rest, strict=True)]
+        return f"| {' | '.join([name.ljust(first), *padded])} |"
+
+    rules = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    body = [line(header), line(rules), *(line(row.values()) for row in cells)]
+    return "\n".join([*body, "", _footer(table), ""])
+
+
+def _cells(entry: dict[str, Any]) -> dict[str, str]:
+    mark = NOT_TOGETHER if entry["sound_together"] is False else ""
+    return {
+        "run": " ".join(entry["run"].split()).replace("|", r"\|") + mark,
+        "inputs": str(entry["inputs"]),
+        "clean": _known(entry["clean_accuracy"], ".3f"),
+        **{f"r={key}": f"{value:.3f}" for key, value in entry["certified_accuracy"].items()},
+        "ACR": rounded_down(entry["acr"], 3),
+        "abstained": str(entry["abstained"]),
+        "votes": _known(entry["votes"], "d"),
+        "seconds": _known(entry["seconds"], ".1f"),
+        "trimmed": _known(entry["trimmed"], "d"),
+        "inherited": _known(entry["inherited"], "d"),
+    }
+
+
+def _known(value: float | None, spec: str) -> str:
+    return UNKNOWN if value is None else format(value, spec)
+
+
+def _footer(table: Table) -> str:
+    half_width = max(
+        (
+            max(high - value, value - low)
+            for entry in table
+            for value, (low, high) in zip(
+                entry["certified_accuracy"].values(),
+                entry["certified_accuracy_interval"].values(),
+                strict=True,
+            )
+        ),
+        default=0.0,
+    )
+    parts = [
+        f"n = {_values(table, 'n')}, alpha = {_values(table, 'alpha')}, "
+        f"inputs = {_values(table, 'inputs')}, norm = {_values(table, 'norm')}",
+        f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
+        f"{rounded_up(half_width, 3)} to either side",
+    ]
+    if not all(entry["same_inputs"] for entry in table):
+        parts.append("NOT all on the same inputs")
+    if any(entry["sound_together"] is False for entry in table):
+        parts.append(
+            f"{NOT_TOGETHER} sigma varies without a memory: these certificates are not sound "
+            "together"
+        )
+    return "; ".join(parts) + "."
+
+
+def _values(table: Table, key: str) -> str:
+    """The distinct values of a column, in the order of the runs."""
+    return " / ".join(
+        dict.fromkeys(UNKNOWN if entry[key] is None else f"{entry[key]}" for entry in table)
+    )

@@ -1,0 +1,148 @@
+"""What can be asked for: frozen descriptions of a certification and of a training.
+
+A job is plain data that any engine can carry out, here or elsewhere; what it says that decides
+results is what the run directory is made for.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ddrs.bounds import Bound, check_bound
+from ddrs.data import Split
+from ddrs.errors import ConfigurationError
+from ddrs.noise import NOISES
+from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma, SigmaPolicy
+from ddrs.training import TrainingConfig
+from ddrs.votes import Precision
+
+__all__ = ["CertifyJob", "PolicyName", "TrainJob"]
+
+PolicyName = Literal["fixed", "gradient", "search"]
+
+
+@dataclass(frozen=True)
+class CertifyJob:
+    """Certify the inputs of a dataset with a classifier.
+
+    Attributes:
+        data: dataset spec (`ddrs.data.load`).
+        model: classifier spec (`ddrs.models.load`).
+        weights: weights file, where the spec needs one.
+        split: which part of the dataset.
+        policy: how sigma is chosen.
+        sigma: the fixed scale, or where the policy starts; by default the scale the model was
+            trained with.
+        low: least sigma of a policy; None for its default.
+        high: largest sigma of a policy; None for its default.
+        steps: ascent steps of the gradient policy.
+        lr: step size of the gradient policy.
+        draws: draws a step of the gradient policy.
+        search_votes: votes an input of the search policy.
+        noise: `"gaussian"` (l2) or `"uniform"` (l1).
+        memory: a URL; `"run"` for one in the run directory; `"none"`; or `"auto"`, which is
+            `"run"` where sigma is chosen per input and `"none"` elsewhere.
+        n: estimation votes.
+        n0: selection votes.
+        alpha: failure probability of one certificate.
+        bound: `"one-sided"` or `"two-sided"`.
+        limit: how many inputs, from the first; None for all.
+        seed: key of all randomness; None for a fresh one.
+        precision: `"fp32"` or `"bf16"`.
+        batch_size: rows of one forward pass; it does not decide results.
+
+    Raises:
+        ConfigurationError: a value that can never work.
+    """
+
+    data: str
+    model: str
+    weights: str | None = None
+    split: Split = "test"
+    policy: PolicyName = "fixed"
+    sigma: float | None = None
+    low: float | None = None
+    high: float | None = None
+    steps: int = GradientSigma.steps
+    lr: float = GradientSigma.lr
+    draws: int = GradientSigma.n
+    search_votes: int = SearchSigma.votes
+    noise: str = "gaussian"
+    memory: str = "auto"
+    n: int = 100_000
+    n0: int = 100
+    alpha: float = 0.001
+    bound: Bound = "one-sided"
+    limit: int | None = None
+    seed: int | None = None
+    precision: Precision = "fp32"
+    batch_size: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_bound(self.bound)
+        if self.policy not in get_args(PolicyName):
+            raise ConfigurationError(
+                f"policy must be one of {get_args(PolicyName)}, got {self.policy!r}"
+            )
+        if self.noise not in NOISES:
+            raise ConfigurationError(f"noise must be one of {', '.join(NOISES)}, got {self.noise}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigurationError(f"limit must be at least 1 input, got {self.limit}")
+        if self.n < 1 or self.n0 < 1:
+            raise ConfigurationError(
+                f"n0 and n must be at least 1 vote, got n0={self.n0}, n={self.n}"
+            )
+        if not 0 < self.alpha < 1:
+            raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
+        if self.sigma is not None:
+            self.build_policy(None)  # refuse a bad value before anything is loaded
+
+    def build_policy(self, trained_sigma: float | None) -> SigmaPolicy:
+        """The sigma policy, starting from `sigma` or else from the model's training noise.
+
+        Raises:
+            ConfigurationError: neither is known, or a value is out of range.
+        """
+        initial = trained_sigma if self.sigma is None else self.sigma
+        if initial is None:
+            raise ConfigurationError("the model's training noise is not known; give --sigma")
+        if self.policy == "fixed":
+            return FixedSigma(initial)
+        if self.policy == "gradient":
+            return GradientSigma(initial, self.low, self.high, self.steps, self.lr, self.draws)
+        return SearchSigma(initial, self.low, self.high, self.search_votes)
+
+    def record(self, policy: SigmaPolicy, **facts: Any) -> dict[str, Any]:
+        """What decides the results, for `config.json`: the job, its policy, and `facts`."""
+        asked = asdict(self)
+        for key in ("sigma", "low", "high", "steps", "lr", "draws", "search_votes", "batch_size"):
+            del asked[key]
+        return {
+            "kind": "certify",
+            **asked,
+            "memory": self.memory_for(policy),
+            "policy": {"name": self.policy, **asdict(policy)},  # type: ignore[call-overload]
+            **facts,
+        }
+
+    def memory_for(self, policy: SigmaPolicy) -> str:
+        """`memory` with `"auto"` decided."""
+        if self.memory != "auto":
+            return self.memory
+        return "run" if policy.per_input else "none"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train a base classifier under noise.
+
+    Attributes:
+        data: dataset spec; its training split is used.
+        arch: a name in `ddrs.architectures.ARCHITECTURES`.
+        training: objective, noise, schedule and seed.
+        init: weights file to start from; None for a random start.
+    """
+
+    data: str
+    arch: str
+    training: TrainingConfig
+    init: str | None = None

@@ -1,0 +1,82 @@
+"""The progress bar of every long job: how far, how fast, how much time is left."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar:
+    """One bar on standard error; a context manager.
+
+    Args:
+        title: what is being done.
+        total: units of work to do.
+        unit: what the units are called, e.g. `"votes"`.
+        done: units that were done before.
+        quiet: show nothing.
+    """
+
+    def __init__(
+        self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False
+    ) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            _Throughput(unit),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=Console(stderr=True),
+            disable=quiet,
+            speed_estimate_period=60.0,
+        )
+        self._task = self._progress.add_task(title, total=total, completed=done, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, units: int) -> None:
+        """Count units of work as done."""
+        self._progress.advance(self._task, units)
+
+    def reach(self, units: int) -> None:
+        """Set how many units are done in all."""
+        self._progress.update(self._task, completed=units)
+
+    def note(self, text: str) -> None:
+        """Show a short text behind the bar."""
+        self._progress.update(self._task, note=text)
+
+
+class _Throughput(ProgressColumn):
+    """Units a second, over the last minute while running and over all at the end."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} {self._unit}/s", style="cyan")

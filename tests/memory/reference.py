@@ -1,0 +1,95 @@
+"""The rule once more, written from the method's text alone, in slow arithmetic."""
+
+from fractions import Fraction
+
+import mpmath
+
+DIGITS = 420  # exact on rational ties, and far beyond the roots that the tests can produce
+
+
+def gap(a, b, norm):
+    """|a - b| as an mpf with `DIGITS` digits."""
+    differences = [abs(mpmath.mpf(float(p)) - mpmath.mpf(float(q))) for p, q in zip(a, b)]
+    if norm == "l1":
+        return mpmath.fsum(differences)
+    return mpmath.sqrt(mpmath.fsum(v * v for v in differences))
+
+
+def disjoint(a, ra, b, rb, norm):
+    """Whether two open balls are disjoint, in rational arithmetic."""
+    differences = [abs(Fraction(float(p)) - Fraction(float(q))) for p, q in zip(a, b)]
+    reach = Fraction(ra) + Fraction(rb)
+    if norm == "l1":
+        return sum(differences) >= reach
+    return sum(v * v for v in differences) >= reach * reach
+
+
+class Reference:
+    """Entries (x, class, radius) in order; radii are those that the memory returned."""
+
+    def __init__(self, norm):
+        self.norm = norm
+        self.entries = []
+        self.answers = {}
+
+    def expect(self, x, claimed, radius):
+        """(class, exact radius, outcome) that the rule gives, or the stored answer."""
+        key = tuple(float(v) + 0.0 for v in x)
+        if key in self.answers:
+            return self.answers[key]
+        with mpmath.workdps(DIGITS):
+            distances = [gap(x, e[0], self.norm) for e in self.entries]
+            own = mpmath.mpf(0 if claimed == -1 else radius)
+            inside = [
+                (mpmath.mpf(r) - d, c)
+                for d, (_, c, r) in zip(distances, self.entries)
+                if d < mpmath.mpf(r)
+            ]
+            if not inside and claimed == -1:
+                return -1, mpmath.mpf(0), "abstained"
+            assert len({c for _, c in inside}) <= 1
+            kept = inside[0][1] if inside else claimed
+            free = min(
+                [
+                    d - mpmath.mpf(r)
+                    for d, (_, c, r) in zip(distances, self.entries)
+                    if c != kept
+                ],
+                default=mpmath.inf,
+            )
+            if not inside:
+                exact = min(own, free)
+                return kept, exact, "own" if exact == own else "trimmed"
+            inherited = max(room for room, _ in inside)
+            if claimed != kept:
+                return kept, inherited, "inherited"
+            exact = max(inherited, min(own, free))
+            if exact == own:
+                return kept, exact, "own"
+            return kept, exact, "inherited" if exact == inherited else "trimmed"
+
+    def record(self, x, answer):
+        """Note the memory's answer, after the invariant has been checked against it."""
+        key = tuple(float(v) + 0.0 for v in x)
+        if answer.prediction == -1 or key in self.answers:
+            return
+        for other, c, r in self.entries:
+            if c != answer.prediction:
+                assert disjoint(x, answer.radius, other, r, self.norm)
+        self.entries.append((x, answer.prediction, answer.radius))
+        self.answers[key] = (answer.prediction, answer.radius, answer.outcome)
+
+
+def check(answer, expected):
+    """The answer is the expected one, its radius rounded down and by less than one step."""
+    prediction, exact, outcome = expected
+    assert (answer.prediction, answer.outcome) == (prediction, outcome)
+    with mpmath.workdps(DIGITS):
+        assert mpmath.mpf(answer.radius) <= exact
+        assert exact == answer.radius or exact < mpmath.mpf(next_up(answer.radius))
+
+
+def next_up(value):
+    import math
+
+    return math.nextafter(value, math.inf)

@@ -120,9 +120,9 @@ class DigitsNet(nn.Module):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution(1, 32), *_convolution(32, 64), nn.MaxPool2d(2), *_convolution(64, 64)
+            *_convolution(1, 16), *_convolution(16, 32, stride=2), *_convolution(32, 48)
         )
-        self.linear = nn.Linear(64, num_classes)
+        self.linear = nn.Linear(48, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1], `[batch, 1, height, width]`, to logits `[batch, num_classes]`."""
@@ -130,8 +130,8 @@ class DigitsNet(nn.Module):
         return logits
 
 
-def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU()
 
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import recompute_radius
-from ddrs.errors import ConfigurationError, RunError
+from ddrs.errors import ConfigurationError, RunError, StoreError
 from ddrs.evaluation import average_certified_radius
-from ddrs.memory import AuditReport, Memory, Resolution, Violation
+from ddrs.memory import AuditReport, Entry, Memory, Resolution, Violation
 from ddrs.runs import CERTIFICATES, MEMORY_FILE, SUMMARY, read_config
 
 __all__ = ["audit_memory", "audit_run", "certificate_faults"]
@@ -28,14 +28,8 @@ def audit_memory(url: str) -> AuditReport:
     Raises:
         StoreError: there is none at this URL, or it cannot be read.
     """
-    with Memory.existing(url) as memory:
-        report = memory.audit()
-        faults = [
-            Violation("evidence", (number,), fault)
-            for number, answer in enumerate(memory.answers().values(), start=1)
-            for fault in _evidence_faults(answer)
-        ]
-        return AuditReport((*report.violations, *faults), report.entries)
+    report, _ = _audit_entries(url)
+    return report
 
 
 def audit_run(path: str | Path) -> AuditReport:
@@ -117,26 +111,45 @@ def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[t
         yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
 
 
-def _evidence_faults(answer: Resolution) -> Iterator[str]:
-    """What is wrong with a stored answer and the certificate that it came from."""
-    if answer.evidence is None:
+def _audit_entries(url: str) -> tuple[AuditReport, dict[str, Resolution]]:
+    """The report, and the stored answers by input digest: none where they cannot be read."""
+    with Memory(url, norm=None) as memory:
+        report = memory.audit()
+        try:
+            entries = memory.entries()
+        except StoreError as error:
+            damage = Violation("damaged", (), str(error))
+            return AuditReport((*report.violations, damage), report.entries), {}
+    faults = [
+        Violation("evidence", (entry.id,), fault)
+        for entry in entries
+        for fault in _evidence_faults(entry)
+    ]
+    answers = {entry.point.digest: entry.resolution for entry in entries}
+    return AuditReport((*report.violations, *faults), report.entries), answers
+
+
+def _evidence_faults(entry: Entry) -> Iterator[str]:
+    """Where the claim of an entry is not the one that the votes stored with it prove."""
+    if entry.resolution.evidence is None:
         return
     try:
-        own = Certificate.from_json(answer.evidence)
+        own = Certificate.from_json(entry.resolution.evidence)
     except (TypeError, ValueError) as error:
         yield f"its certificate cannot be read: {error}"
         return
     yield from certificate_faults(own)
-    if answer.outcome == "own" and answer.radius != own.own_radius:
-        yield f"its radius {answer.radius} is called its own, which is {own.own_radius}"
-    if answer.outcome == "trimmed" and answer.radius > own.own_radius:
-        yield f"its radius {answer.radius} is called trimmed from {own.own_radius}"
+    claimed = (entry.claimed_prediction, entry.claimed_radius)
+    if claimed != (own.own_prediction, own.own_radius):
+        proved = (own.own_prediction, own.own_radius)
+        yield f"its claim {claimed} is not the {proved} of its certificate"
+    if own.input_digest != entry.point.digest:
+        yield "its certificate is for another input"
 
 
 def _memory_violations(url: str, rows: list[dict[str, Any]]) -> Iterator[Violation]:
-    yield from audit_memory(url).violations
-    with Memory.existing(url) as memory:
-        answers = memory.answers()
+    report, answers = _audit_entries(url)
+    yield from report.violations
     for row in rows:
         where = (int(row["index"]),)
         answer = answers.get(row["input_digest"])

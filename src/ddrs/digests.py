@@ -15,5 +15,6 @@ def input_digest(x: npt.ArrayLike) -> str:
     the same input held in float64 are one input.
     """
     values = np.asarray(x).astype("<f8") + 0.0
-    shape = ",".join(map(str, values.shape))
-    return hashlib.sha256(f"{shape};".encode() + values.tobytes()).hexdigest()
+    digest = hashlib.sha256(str(values.shape).encode())
+    digest.update(values.tobytes())
+    return digest.hexdigest()

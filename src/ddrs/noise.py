@@ -68,8 +68,10 @@ class Gaussian:
 
     def radius(self, sigma: float, p_lower: float, p_upper: float) -> float:
         """sigma/2 (Phi^-1(p_lower) - Phi^-1(p_upper)), rounded down."""
-        gap = float(special.ndtri(p_lower) - special.ndtri(p_upper))
-        return max(0.0, sigma / 2 * gap * (1 - SAFETY))
+        top, other = float(special.ndtri(p_lower)), float(special.ndtri(p_upper))
+        # A share of each quantile, not of their difference, which can lose most of its digits.
+        slack = SAFETY * (abs(top) + abs(other))
+        return max(0.0, sigma / 2 * (top - other - slack))
 
     def soft_radius(
         self, sigma: torch.Tensor, p_top: torch.Tensor, p_other: torch.Tensor

@@ -27,7 +27,7 @@ __all__ = ["Inputs", "NoisyClassifier", "Precision", "VoteRequest"]
 Precision = Literal["fp32", "bf16"]
 
 # Rows times features of a batch that keeps the activations of small networks inside the caches.
-AUTO_BATCH_ELEMENTS = 2**19
+AUTO_BATCH_ELEMENTS = 3 * 2**17
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class NoisyClassifier:
     def rows_per_batch(self, shape: tuple[int, ...]) -> int:
         """The batch size for inputs of this shape."""
         if self.batch_size == "auto":
-            return max(8, min(1024, AUTO_BATCH_ELEMENTS // prod(shape)))
+            return max(8, min(256, AUTO_BATCH_ELEMENTS // prod(shape)))
         return self.batch_size
 
     @contextmanager

@@ -1,15 +1,18 @@
 """The rule once more, written from the method's text alone, in slow arithmetic."""
 
+import math
 from fractions import Fraction
 
 import mpmath
 
-DIGITS = 420  # exact on rational ties, and far beyond the roots that the tests can produce
+DIGITS = 420  # more than the sums of squares in these tests span, so that ties are exact
 
 
 def gap(a, b, norm):
     """|a - b| as an mpf with `DIGITS` digits."""
-    differences = [abs(mpmath.mpf(float(p)) - mpmath.mpf(float(q))) for p, q in zip(a, b)]
+    differences = [
+        abs(mpmath.mpf(float(p)) - mpmath.mpf(float(q))) for p, q in zip(a, b, strict=True)
+    ]
     if norm == "l1":
         return mpmath.fsum(differences)
     return mpmath.sqrt(mpmath.fsum(v * v for v in differences))
@@ -17,7 +20,7 @@ def gap(a, b, norm):
 
 def disjoint(a, ra, b, rb, norm):
     """Whether two open balls are disjoint, in rational arithmetic."""
-    differences = [abs(Fraction(float(p)) - Fraction(float(q))) for p, q in zip(a, b)]
+    differences = [abs(Fraction(float(p)) - Fraction(float(q))) for p, q in zip(a, b, strict=True)]
     reach = Fraction(ra) + Fraction(rb)
     if norm == "l1":
         return sum(differences) >= reach
@@ -38,25 +41,14 @@ class Reference:
         if key in self.answers:
             return self.answers[key]
         with mpmath.workdps(DIGITS):
-            distances = [gap(x, e[0], self.norm) for e in self.entries]
+            balls = [(gap(x, e, self.norm), c, mpmath.mpf(r)) for e, c, r in self.entries]
             own = mpmath.mpf(0 if claimed == -1 else radius)
-            inside = [
-                (mpmath.mpf(r) - d, c)
-                for d, (_, c, r) in zip(distances, self.entries)
-                if d < mpmath.mpf(r)
-            ]
+            inside = [(r - d, c) for d, c, r in balls if d < r]
             if not inside and claimed == -1:
                 return -1, mpmath.mpf(0), "abstained"
             assert len({c for _, c in inside}) <= 1
             kept = inside[0][1] if inside else claimed
-            free = min(
-                [
-                    d - mpmath.mpf(r)
-                    for d, (_, c, r) in zip(distances, self.entries)
-                    if c != kept
-                ],
-                default=mpmath.inf,
-            )
+            free = min([d - r for d, c, r in balls if c != kept], default=mpmath.inf)
             if not inside:
                 exact = min(own, free)
                 return kept, exact, "own" if exact == own else "trimmed"
@@ -86,10 +78,5 @@ def check(answer, expected):
     assert (answer.prediction, answer.outcome) == (prediction, outcome)
     with mpmath.workdps(DIGITS):
         assert mpmath.mpf(answer.radius) <= exact
-        assert exact == answer.radius or exact < mpmath.mpf(next_up(answer.radius))
-
-
-def next_up(value):
-    import math
-
-    return math.nextafter(value, math.inf)
+        above = math.nextafter(answer.radius, math.inf)
+        assert exact == answer.radius or exact < mpmath.mpf(above)

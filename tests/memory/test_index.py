@@ -10,7 +10,7 @@ def filled(count, dimension, norm="l2", seed=0, dtype=np.float32, scale=1.0):
     xs = (rng.random((count, dimension)).astype(dtype) * dtype(scale)).astype(np.float64)
     predictions, radii = rng.integers(0, 5, count), rng.random(count) * 0.3 * scale
     index = Index(dimension, norm)
-    for x, c, r in zip(xs, predictions, radii):
+    for x, c, r in zip(xs, predictions, radii, strict=True):
         index.add(x, int(c), float(r))
     return index, xs, predictions, radii
 
@@ -23,7 +23,7 @@ def test_near_is_what_a_plain_scan_finds(norm, dtype, scale, monkeypatch):
     index, xs, predictions, radii = filled(150, 4, norm, dtype=dtype, scale=scale)
     queries = xs[::7] * 0.75
     reach = np.linspace(0, 0.4 * scale, len(queries))
-    for found, x, radius in zip(index.near(queries, reach), queries, reach):
+    for found, x, radius in zip(index.near(queries, reach), queries, reach, strict=True):
         lower, _ = distance_bounds(xs, x, norm)
         expected = np.nonzero(lower < np.nextafter(radii + radius, np.inf))[0]
         assert [n.position for n in found] == expected.tolist()
@@ -52,6 +52,15 @@ def test_magnitudes_beyond_squares_keep_overlapping_balls_and_drop_distant_ones(
     assert len(index.near(inside, np.zeros(1))[0]) == 1
     far = index.near(outside, np.zeros(1))[0]
     assert all(n.distance.at_least(n.radius) for n in far)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_float32_product_that_overflows_hides_nothing(sign):
+    index = Index(2, "l2")
+    index.add(np.array([2.0**70, 0.0]), 0, 2.0**72)
+    assert index._centres.dtype == np.float32
+    found = index.near(np.array([[sign * 2.0**70, 0.0]]), np.zeros(1))[0]
+    assert [n.position for n in found] == [0]
 
 
 def test_along_sees_entries_added_on_the_way(monkeypatch):

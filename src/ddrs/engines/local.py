@@ -32,7 +32,8 @@ __all__ = ["certify_run", "train_run"]
 
 GROUP_SECONDS = 4.0  # a kill costs about this much work
 LARGEST_GROUP = 512
-CHECKPOINT_FILE, EPOCHS_FILE = "checkpoint.pt", "epochs.csv"
+WEIGHTS_FILE, CHECKPOINT_FILE = "weights.safetensors", "checkpoint.pt"
+EPOCHS_FILE = "epochs.csv"
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def train_run(job: TrainJob, out: str | Path, *, quiet: bool = False) -> dict[st
         history = _train(model, dataset, job, run, quiet)
         try:
             weights = safetensors.torch.save(model.state_dict())
-            write_atomically(run.path / models.WEIGHTS_FILE, weights)
+            write_atomically(run.path / WEIGHTS_FILE, weights)
             write_atomically(run.path / EPOCHS_FILE, _as_csv(history))
         except OSError as error:
             raise RunError(f"cannot write in {run.path}: {error}") from error

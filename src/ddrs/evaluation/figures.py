@@ -1,17 +1,24 @@
 """Certified accuracy over the radius, beside the sigmas that were chosen, as one picture."""
 
+import io
 import os
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ddrs.errors import InputError, RunError
-from ddrs.evaluation.metrics import accuracy_intervals, average_certified_radius, certified_hits
+from ddrs.evaluation.metrics import (
+    Floats,
+    accuracy_intervals,
+    average_certified_radius,
+    certified_hits,
+)
 from ddrs.evaluation.rounding import rounded_down
 from ddrs.evaluation.rows import Row
 
@@ -27,6 +34,7 @@ STYLES = ("-", "--", ":", "-.")
 DPI = 120
 INK = "#333333"
 GOLDEN = 0.618033988749895
+LONGEST = 30  # characters of a name beside its sigmas; the legend has all of it
 
 
 def certified_accuracy_figure(
@@ -43,18 +51,16 @@ def certified_accuracy_figure(
         InputError: no runs, a run without rows, or sigmas that are not one a row.
         RunError: the file cannot be written.
     """
-    figure = draw_certified_accuracy(runs, norm=norm)
+    picture = io.BytesIO()
+    draw_certified_accuracy(runs, norm=norm).savefig(picture, format="png", dpi=DPI)
     path = Path(path)
-    partial = None
+    partial = path.with_name(f"{path.name}.partial")
     try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format="png", dpi=DPI)
-        Path(partial).chmod(0o644)  # mkstemp lets nobody else read; a report is meant to be read
+        partial.write_bytes(picture.getvalue())
         os.replace(partial, path)
     except OSError as error:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise RunError(f"cannot write the figure {path}: {error.strerror}") from error
 
 
@@ -80,12 +86,14 @@ def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -
     for position, (name, rows, _) in enumerate(runs):
         _draw_curve(left, position, name, rows)
     left.set(
-        xlabel=" ".join([*([norm] if norm else []), "radius (pixel values in [0, 1])"]),
-        ylabel="certified accuracy",
+        title="certified accuracy, with 95 % intervals",
+        xlabel=f"{norm or ''} radius (pixel values in [0, 1])".lstrip(),
+        ylabel="fraction of inputs, correct within the radius",
         ylim=(0, 1),
     )
     left.set_xlim(left=0)
-    left.legend(frameon=False, fontsize=9)
+    for text in left.legend(framealpha=0.85, edgecolor="none", fontsize=9).get_texts():
+        text.set_parse_math(False)  # a name may hold dollar signs
     _draw_sigmas(right, runs)
     return figure
 
@@ -97,7 +105,7 @@ def _draw_curve(axes: Axes, position: int, name: str, rows: Sequence[Row]) -> No
     # A radius that is reached still counts at itself: steps go down just after it ("pre"), and
     # past the largest radius nothing is certified.
     x = np.append(radii, radii[-1])
-    label = f"{name} (ACR {rounded_down(average_certified_radius(rows), 3)})"
+    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {name}"
     colour = COLOURS[position % len(COLOURS)]
     style = STYLES[position // len(COLOURS) % len(STYLES)]
     axes.step(
@@ -113,37 +121,46 @@ def _draw_curve(axes: Axes, position: int, name: str, rows: Sequence[Row]) -> No
 
 
 def _draw_sigmas(axes: Axes, runs: Sequence[Curve]) -> None:
+    largest = 0.0
     for position, (name, _, sigmas) in enumerate(runs):
-        note = "" if sigmas is not None else " (sigma not recorded)"
-        axes.annotate(
-            name + note, (0.02, position - 0.36), xycoords=("axes fraction", "data"), color=INK
-        )
+        short = name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
+        text = f"{short}: sigma not recorded"
         if sigmas is not None:
-            _draw_strip(axes, position, np.asarray(sigmas, dtype=np.float64))
-    axes.set(xlabel="sigma (pixel values in [0, 1])", yticks=[])
-    axes.set_ylim(len(runs) - 0.4, -0.7)
+            values = np.asarray(sigmas, dtype=np.float64)
+            largest = max(largest, values.max())
+            text = f"{short}: {_draw_strip(axes, position, values)}"
+        place = (0.015, position - 0.34)
+        axes.annotate(
+            text,
+            place,
+            xycoords=("axes fraction", "data"),
+            color=INK,
+            fontsize=9,
+            parse_math=False,
+        )
+    axes.set(
+        title="sigma of each input",
+        xlabel="sigma (pixel values in [0, 1])",
+        xlim=(0, 1.06 * largest or 1),
+        ylim=(len(runs) - 0.5, -0.75),
+        yticks=[],
+    )
     axes.spines["left"].set_visible(False)
 
 
-def _draw_strip(
-    axes: Axes, position: int, sigmas: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> None:
+def _draw_strip(axes: Axes, position: int, sigmas: Floats) -> str:
+    """Draw one run's sigmas at height `position`, and say them in words."""
     colour = COLOURS[position % len(COLOURS)]
-    if sigmas.min() == sigmas.max():
-        axes.plot([sigmas[0]] * 2, [position - 0.25, position + 0.25], color=colour, linewidth=3)
-        return
+    low, median, high = np.quantile(sigmas, (0, 0.5, 1))
+    if low == high:
+        axes.plot([low, low], [position - 0.24, position + 0.24], color=colour, linewidth=3)
+        return f"fixed at {median:.3g}"
     # Dots are spread by the golden ratio: even, and the same in every drawing.
     jitter = (np.arange(len(sigmas)) * GOLDEN % 1 - 0.5) * 0.44
-    axes.scatter(sigmas, position + jitter, s=5, color=colour, alpha=0.35, linewidths=0)
-    axes.boxplot(
-        sigmas,
-        positions=[position],
-        orientation="horizontal",
-        widths=0.5,
-        showfliers=False,
-        manage_ticks=False,
-        boxprops={"color": INK},
-        whiskerprops={"color": INK},
-        capprops={"color": INK},
-        medianprops={"color": INK, "linewidth": 2},
-    )
+    opacity = float(np.clip(150 / len(sigmas), 0.05, 0.6))
+    axes.scatter(sigmas, position + jitter, s=7, color=colour, alpha=opacity, linewidths=0)
+    first, third = np.quantile(sigmas, (0.25, 0.75))
+    box = Rectangle((first, position - 0.24), third - first, 0.48, fill=False, edgecolor=INK)
+    axes.add_patch(box)
+    axes.plot([median, median], [position - 0.24, position + 0.24], color=INK, linewidth=2.2)
+    return f"median {median:.3g}, {low:.3g} to {high:.3g}"

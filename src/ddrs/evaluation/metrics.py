@@ -71,8 +71,7 @@ def certified_hits(rows: Rows, radii: float | Iterable[float]) -> tuple[npt.NDAr
     Arguments and errors are those of `certified_accuracy`; the counts have the shape of `radii`.
     """
     radius, correct = _columns(rows)
-    several = isinstance(radii, Iterable) and not isinstance(radii, np.ndarray)
-    at = np.asarray(list(radii) if several else radii, dtype=np.float64)
+    at = np.asarray(list(radii) if isinstance(radii, Iterable) else radii, dtype=np.float64)
     if not np.all(at >= 0):
         raise ConfigurationError(f"radii must be numbers of at least 0, got {at.tolist()}")
     certified = np.sort(radius[correct])

@@ -33,10 +33,17 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     if not Path(path).is_dir():
         return read_log(path)
-    columns = _read_columns(Path(path), ["index", "label", "prediction", "radius", "correct"])
+    table = _read_table(Path(path), ["index", "label", "prediction", "radius", "correct"])
     return [
-        Row(int(index), int(label), int(prediction), float(radius), bool(correct))
-        for index, label, prediction, radius, correct in zip(*columns, strict=True)
+        Row(
+            index=int(record["index"]),
+            label=int(record["label"]),
+            prediction=int(record["prediction"]),
+            radius=float(record["radius"]),
+            correct=bool(record["correct"]),
+            seconds=record.get("seconds"),
+        )
+        for record in table.to_pylist()
     ]
 
 
@@ -48,8 +55,7 @@ def read_sigmas(path: str | Path) -> list[float] | None:
     """
     if not Path(path).is_dir():
         return None
-    (sigmas,) = _read_columns(Path(path), ["sigma"])
-    return [float(sigma) for sigma in sigmas]
+    return [float(sigma) for sigma in _read_table(Path(path), ["sigma"])["sigma"].to_pylist()]
 
 
 def read_run(path: str | Path) -> Run:
@@ -59,7 +65,7 @@ def read_run(path: str | Path) -> Run:
         path: a run directory or a log; its last part gives the name.
 
     Returns:
-        `(name, rows, summary)`; the summary is None for a log and for a run still under way.
+        `(name, rows, summary)`; the summary is None for a log and where it is not written yet.
 
     Raises:
         DataError: unreadable rows or summary, or a summary that is of other rows.
@@ -90,23 +96,27 @@ def _name(path: Path, depth: int) -> str:
     return "/".join(place.parts[-depth:])
 
 
-def _read_columns(run: Path, names: list[str]) -> list[list[Any]]:
+def _read_table(run: Path, names: list[str]) -> Any:
+    """The certificates of a run, as a pyarrow table in which the named columns are filled."""
     path = run / CERTIFICATES
     if not path.exists():
-        raise DataError(f"{run} has no {CERTIFICATES}: give a run directory of `ddrs certify`")
+        raise DataError(
+            f"{run} has no {CERTIFICATES}, so it is not a finished run of `ddrs certify`: "
+            "run the same command again to finish it, or give another directory"
+        )
     try:
-        missing = sorted(set(names) - set(pq.read_schema(path).names))
-        if missing:
-            raise DataError(f"{path} has no column {', '.join(missing)}")
-        table = pq.read_table(path, columns=names)
+        # Opened here, so that a directory of that name is refused and not searched.
+        with path.open("rb") as file:
+            table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path} is damaged or not a parquet file: {error}") from error
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(missing)}")
     empty = [name for name in names if table[name].null_count]
     if empty:
         raise DataError(f"{path} has empty cells in column {', '.join(empty)}")
-    return [table[name].to_pylist() for name in names]
+    return table
 
 
 def _read_summary(run: Path, inputs: int) -> Summary | None:

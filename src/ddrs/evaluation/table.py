@@ -51,7 +51,7 @@ def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Tabl
 
 
 def render(table: Table, format: Format = "markdown") -> str:
-    """A comparison as text, ending in a newline.
+    """A comparison as text, without a final newline.
 
     Markdown is for people: padded columns that align in a terminal too, accuracies to three digits,
     radii rounded down, and below the table what one needs to judge it. CSV and JSON keep every
@@ -65,7 +65,7 @@ def render(table: Table, format: Format = "markdown") -> str:
         ConfigurationError: another format.
     """
     if format == "json":
-        return json.dumps(table, indent=2) + "\n"
+        return json.dumps(table, indent=2)
     if format == "csv":
         return _csv(table)
     if format == "markdown":
@@ -115,13 +115,13 @@ def _csv(table: Table) -> str:
                         f"certified_{radius}_high": high,
                     }
             elif key != "certified_accuracy_interval":
-                record[key] = UNKNOWN if value is None else value
+                record[key] = value  # None becomes an empty cell, which readers take as missing
         records.append(record)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return text.getvalue()
+    return text.getvalue().rstrip("\n")
 
 
 def _markdown(table: Table) -> str:
@@ -137,7 +137,7 @@ def _markdown(table: Table) -> str:
 
     rules = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     body = [line(header), line(rules), *(line(row.values()) for row in cells)]
-    return "\n".join([*body, "", _footer(table), ""])
+    return "\n".join([*body, "", _footer(table)])
 
 
 def _cells(entry: dict[str, Any]) -> dict[str, str]:
@@ -192,5 +192,5 @@ def _footer(table: Table) -> str:
 def _values(table: Table, key: str) -> str:
     """The distinct values of a column, in the order of the runs."""
     return " / ".join(
-        dict.fromkeys(UNKNOWN if entry[key] is None else f"{entry[key]}" for entry in table)
+        dict.fromkeys("not recorded" if entry[key] is None else f"{entry[key]}" for entry in table)
     )

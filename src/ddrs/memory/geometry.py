@@ -62,8 +62,8 @@ def distance_bounds(centres: npt.NDArray[Any], x: Array, norm: Norm) -> tuple[Ar
             distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
         else:
             distance = np.abs(difference).sum(axis=1)
-    error = (len(x) + 8) * 2.0**-52
-    lower, upper = distance * (1 - error), distance * (1 + error)
+        error = (len(x) + 8) * 2.0**-52
+        lower, upper = distance * (1 - error), distance * (1 + error)
     small, large = distance < SAFE_LOW, distance > SAFE_HIGH
     lower[small], upper[small] = 0.0, 10 * SAFE_LOW
     lower[large], upper[large] = SAFE_HIGH / 10, math.inf

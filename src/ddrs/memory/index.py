@@ -35,7 +35,7 @@ class Index:
     def __init__(self, dimension: int, norm: Norm) -> None:
         self._norm: Norm = norm
         self._count = 0
-        self._centres: npt.NDArray[np.float32] | Array = np.empty((16, dimension), np.float32)
+        self._centres: npt.NDArray[np.float32] | Array = np.zeros((16, dimension), np.float32)
         self._squares = np.empty(16)  # of the centres' l2 lengths
         self._predictions = np.empty(16, np.int64)
         self._radii = np.empty(16)
@@ -116,10 +116,9 @@ class Index:
             squares = self._squares[block][:, None] + np.einsum("ij,ij->i", xs, xs)
             slack = (d + 8) * (epsilon * squares + 4 * tiny)
             reach = self._radii[block][:, None] + radii
-            far: npt.NDArray[np.bool_] = squares - 2 * product - slack >= reach * reach * (
-                1 + 4 * EPSILON
-            )
-        return far
+            far = squares - 2 * product - slack >= reach * reach * (1 + 4 * EPSILON)
+        clear: npt.NDArray[np.bool_] = far & np.isfinite(product)
+        return clear
 
     def _neighbours(
         self, positions: npt.NDArray[np.int64], x: Array, radius: float
@@ -143,7 +142,7 @@ class Index:
 
     def _grow(self) -> None:
         extra = len(self._radii)
-        self._centres = np.concatenate([self._centres, np.empty_like(self._centres)])
+        self._centres = np.concatenate([self._centres, np.zeros_like(self._centres)])
         self._squares = np.concatenate([self._squares, np.empty(extra)])
         self._predictions = np.concatenate([self._predictions, np.empty(extra, np.int64)])
         self._radii = np.concatenate([self._radii, np.empty(extra)])

@@ -3,6 +3,7 @@
 import json
 import math
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
@@ -45,7 +46,8 @@ class Memory:
 
     Args:
         url: `memory://` (this object alone) or `sqlite:///file.db` (created if it is missing).
-        norm: `"l2"` or `"l1"`, the norm of the radii; a store keeps the one it was made with.
+        norm: `"l2"` or `"l1"`, the norm of the radii; a store keeps the one it was made with. None
+            takes that of the store, which must be there already.
         timeout: seconds to wait while another process writes.
 
     Raises:
@@ -54,21 +56,24 @@ class Memory:
         StoreMismatchError: the store was made with another norm.
     """
 
-    def __init__(self, url: str, norm: Norm = "l2", *, timeout: float = 30.0) -> None:
-        if norm not in ("l1", "l2"):
+    def __init__(self, url: str, norm: Norm | None = "l2", *, timeout: float = 30.0) -> None:
+        if norm not in ("l1", "l2", None):
             raise ConfigurationError(f"unknown norm {norm!r}: use 'l1' or 'l2'")
         if not 0 < timeout < math.inf:
             raise ConfigurationError(f"timeout is {timeout!r}: use a positive number of seconds")
-        self._norm: Norm = norm
+        path = parse_url(url)
+        if norm is None and (path is None or not os.path.exists(path)):
+            raise StoreError(f"there is no memory at {url}: check the path")
         self._lock = RLock()
         self._shape: tuple[int, ...] = ()
         self._index: Index | None = None  # of the stored entries that this process has seen
-        self._store = Store(parse_url(url), timeout, norm)
+        self._store = Store(path, timeout, norm)
         with self._store.transaction() as transaction:
             stored = transaction.meta().get("norm")
-        if stored != norm:
+        if stored not in ("l1", "l2") or norm not in (stored, None):
             self.close()
             raise StoreMismatchError(f"the memory was made for {stored}, not for {norm}")
+        self._norm: Norm = "l1" if stored == "l1" else "l2"
 
     @property
     def norm(self) -> Norm:
@@ -179,6 +184,16 @@ class Memory:
                     f"the memory was made with another {different.replace('_digest', '')}: "
                     "start a new memory"
                 )
+
+    def entries(self) -> list[Entry]:
+        """Every stored answer with its input and the claim it was made from, in order of entry.
+
+        Raises:
+            StoreError: an entry is damaged; `audit` says which and how.
+        """
+        with self._lock, self._store.transaction() as transaction:
+            self._catch_up(transaction)
+            return [self._entry(row) for row in transaction.rows()]
 
     def audit(self) -> AuditReport:
         """Check the store afresh: every input, every pair of balls, every decision.

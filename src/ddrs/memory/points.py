@@ -1,6 +1,5 @@
 """Inputs as points: checked at the edge, exact in float64, named by a digest of their values."""
 
-import hashlib
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ddrs.digests import input_digest
 from ddrs.errors import InputError
 from ddrs.memory.geometry import Array
 
@@ -72,9 +72,7 @@ def point(x: npt.NDArray[Any]) -> Point:
     values = x.reshape(-1).astype(np.float64) + 0.0  # -0.0 + 0.0 is 0.0
     if not np.isfinite(values).all():
         raise InputError("the input has NaN or infinite values: remove them first")
-    name = hashlib.sha256(str(x.shape).encode())
-    name.update(values.astype("<f8", copy=False).tobytes())
-    return Point(x, values, name.hexdigest())
+    return Point(x, values, input_digest(values.reshape(x.shape)))
 
 
 def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> Point:

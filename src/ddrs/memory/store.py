@@ -142,13 +142,13 @@ class Store:
     Args:
         path: the SQLite file, or None for a store in this process.
         timeout: seconds to wait for another process's transaction.
-        norm: recorded in a fresh store.
+        norm: recorded in a fresh store; None where there must be one already.
 
     Raises:
         StoreError: no store can be opened there, it is damaged, foreign, or from a newer version.
     """
 
-    def __init__(self, path: str | None, timeout: float, norm: str) -> None:
+    def __init__(self, path: str | None, timeout: float, norm: str | None) -> None:
         self._path = path
         self._timeout = timeout
         self._process = os.getpid()
@@ -188,16 +188,19 @@ class Store:
                     "put it back and open the memory again"
                 )
 
-    def _open(self, norm: str) -> None:
+    def _open(self, norm: str | None) -> None:
         with self.transaction() as transaction:
-            self._check_version(transaction)  # before anything is written to a foreign file
+            # Before anything is written to a foreign file.
+            if not self._check_version(transaction) and norm is None:
+                raise StoreError(f"{self._path} holds no memory: check the path")
         with self._explained():
             self._configure()
         with self.transaction() as transaction:  # the first read also makes the log's file
             if self._check_version(transaction):
                 return
         with self.transaction(write=True) as transaction:
-            if not self._check_version(transaction):  # another process may have been faster
+            # Another process may have been faster; without a norm the first check has passed.
+            if norm is not None and not self._check_version(transaction):
                 tables.create_all(transaction.connection)
                 transaction.set_meta(schema_version=str(SCHEMA_VERSION), norm=norm)
 

@@ -157,7 +157,7 @@ def radius_slope(
     """
     batch, n = draws.shape[:2]
     with torch.enable_grad():
-        scale = sigma.to(x).requires_grad_()
+        scale = sigma.detach().to(x).requires_grad_()  # `to` alone may return the caller's own
         spread = scale.view(-1, *[1] * (draws.ndim - 1))
         noisy = (x.unsqueeze(1) + spread * draws).flatten(0, 1)
         scores = classifier.scores(noisy).view(batch, n, -1)

@@ -1,0 +1,196 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import toy
+from ddrs import models
+from ddrs.certificate import Certificate
+from ddrs.engines.local import certify_run, train_run
+from ddrs.errors import DataError, InputError, ModelError, RunError
+from ddrs.jobs import CertifyJob, TrainJob
+from ddrs.memory import Memory
+from ddrs.training import TrainingConfig
+
+TESTS = Path(__file__).parents[1]
+
+
+def job(data: str, **changes: object) -> CertifyJob:
+    settings: dict[str, object] = {
+        "model": "py:toy:linear",
+        "sigma": 0.5,
+        "n": 400,
+        "alpha": 0.01,
+        "seed": 1,
+        **changes,
+    }
+    return CertifyJob(data=data, **settings)  # type: ignore[arg-type]
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    """The rows of a finished run without the time they took."""
+    found = pq.read_table(run / "certificates.parquet").to_pylist()
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+
+
+def test_a_run_holds_what_the_contract_names(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    summary = certify_run(job(data, policy="search", limit=10), tmp_path / "run", quiet=True)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    table = rows(tmp_path / "run")
+    assert [row["index"] for row in table] == list(range(10))
+    assert set(Certificate.__dataclass_fields__) | {"index", "label", "correct"} <= set(table[0])
+    assert summary["inputs"] == 10
+    assert summary["clean_accuracy"] == 1.0  # the labels are the toy's own answers
+    stored = sum(row["outcome"] != "abstained" for row in table)
+    assert summary["memory"]["entries"] == stored
+    assert summary["votes"] == sum(row["votes"] for row in table)  # type: ignore[misc]
+    with Memory(f"sqlite:///{tmp_path / 'run' / 'memory.db'}") as memory:
+        assert len(memory) == stored
+        assert memory.audit().ok
+
+
+def test_a_finished_run_is_given_again_without_work(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    first = certify_run(job(data), tmp_path / "run", quiet=True)
+    stamp = (tmp_path / "run" / "certificates.parquet").stat().st_mtime_ns
+    assert certify_run(job(data), tmp_path / "run", quiet=True) == first
+    assert (tmp_path / "run" / "certificates.parquet").stat().st_mtime_ns == stamp
+
+
+def test_batch_size_and_grouping_do_not_change_results(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    for size in (1, 7, 512):
+        asked = job(data, policy="search", batch_size=size, n=100)
+        certify_run(asked, tmp_path / str(size), quiet=True)
+    assert rows(tmp_path / "1") == rows(tmp_path / "7") == rows(tmp_path / "512")
+
+
+@pytest.mark.parametrize("policy", ["fixed", "search"])
+def test_killed_and_resumed_gives_what_an_unbroken_run_gives(tmp_path: Path, policy: str) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", count=30)
+    asked = job(data, policy=policy, batch_size=40)
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    command = [sys.executable, "-m", "ddrs", "certify", "--data", data, "--model", "py:toy:linear"]
+    command += ["--sigma", "0.5", "--n", "400", "--alpha", "0.01", "--seed", "1"]
+    command += ["--policy", policy, "--batch-size", "40", "--out", str(tmp_path / "broken")]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TOY_SECONDS": "0.01"}
+    journal = tmp_path / "broken" / "certificates.partial"
+    for lines in (1, 4):  # killed twice
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
+                assert process.poll() is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "broken" / "summary.json").exists()
+    certify_run(asked, tmp_path / "broken", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+
+
+def test_a_stored_answer_that_was_not_written_is_given_on_resume(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    certify_run(asked, tmp_path / "run", quiet=True)
+    before = rows(tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pylist()
+    for name in ("certificates.parquet", "summary.json"):
+        (tmp_path / "run" / name).unlink()
+    journal = tmp_path / "run" / "certificates.partial"
+    journal.write_text("".join(json.dumps(row) + "\n" for row in table[:5]))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == before  # outcomes too: not one is inherited from itself
+
+
+def test_a_model_that_fails_stops_the_run_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    certify_run(job(data), tmp_path / "whole", quiet=True)
+    monkeypatch.setenv("TOY_FAILS_AFTER", "2000")
+    with pytest.raises(ModelError, match=r"inputs \d+ to \d+ of npz.*the toy broke.*sigma 0\.5"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    kept = (tmp_path / "run" / "certificates.partial").read_text().splitlines()
+    assert 0 < len(kept) < 12
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    certify_run(job(data), tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_a_bad_input_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", x3=np.nan)
+    with pytest.raises(DataError, match="3"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+
+
+def test_changed_data_is_refused_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    monkeypatch.setenv("TOY_FAILS_AFTER", "2000")
+    with pytest.raises(ModelError):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    kept = (tmp_path / "run" / "certificates.partial").read_text()
+    toy.write_inputs(tmp_path / "data.npz", seed=5)
+    with pytest.raises(RunError, match="the data changed"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "certificates.partial").read_text() == kept
+
+
+def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    with pytest.raises(DataError):
+        certify_run(job("npz:missing.npz"), tmp_path / "run", quiet=True)
+    with pytest.raises(ModelError, match="2 classes"):
+        narrow = job(data, model="py:toy:narrow")
+        certify_run(replace(narrow), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_makes_a_model_that_certify_loads(tmp_path: Path) -> None:
+    training = TrainingConfig(sigma=0.3, epochs=2, seed=4)
+    train_run(TrainJob("digits", "digits-cnn", training), tmp_path / "model", quiet=True)
+    loaded = models.load(str(tmp_path / "model"))
+    assert (loaded.sigma, loaded.num_classes, loaded.input_shape) == (0.3, 10, (1, 8, 8))
+    asked = CertifyJob("digits", str(tmp_path / "model"), n=100, limit=4, seed=0)
+    summary = certify_run(asked, tmp_path / "run", quiet=True)
+    assert summary["sigma"] == {"min": 0.3, "median": 0.3, "max": 0.3}
+    assert (tmp_path / "model" / "epochs.csv").read_text().startswith("epoch,loss,noisy_accuracy")
+    data = toy.write_inputs(tmp_path / "data.npz")
+    with pytest.raises(InputError, match=r"\[1, 8, 8\].*\[2, 3\]"):
+        certify_run(replace(asked, data=data), tmp_path / "other", quiet=True)
+
+
+def test_training_that_was_interrupted_ends_where_it_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = TrainJob("digits", "digits-cnn", TrainingConfig(sigma=0.3, epochs=3, seed=4))
+    train_run(asked, tmp_path / "whole", quiet=True)
+    saves = 0
+    save = torch.save
+
+    def save_twice(*arguments: object) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 2:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(torch, "save", save_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(asked, tmp_path / "broken", quiet=True)
+    monkeypatch.undo()
+    train_run(asked, tmp_path / "broken", quiet=True)
+    whole = (tmp_path / "whole" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "broken" / "weights.safetensors").read_bytes() == whole

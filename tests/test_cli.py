@@ -1,0 +1,140 @@
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+import toy
+from ddrs.cli import app, main
+
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        main(list(words))
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The words of a `ddrs certify` command that has been carried out."""
+    data = toy.write_inputs(tmp_path / "data.npz")
+    words = ["certify", "--data", data, "--model", "py:toy:linear", "--sigma", "0.5"]
+    words += ["--policy", "search", "--n", "400", "--seed", "1", "--out", str(tmp_path / "run")]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "run" in out
+    return words
+
+
+def test_the_commands_are_those_of_the_contract() -> None:
+    assert COMMANDS == ["demo", "train", "certify", "table", "audit"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_text_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert f"ddrs {command}" in out.split("Example:")[1]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1].startswith("ddrs 0.")
+
+
+def test_table_compares_runs_and_logs(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "cohen.tsv"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.61\t1\t0:00:13.5\n")
+    code, out, _ = run(
+        capsys, "table", str(tmp_path / "run"), str(log), "--radii", "0,0.5", "--format", "json"
+    )
+    assert code == 0
+    first, second = json.loads(out)
+    assert first["inputs"] == 12
+    assert second["inputs"] == 1
+
+
+def test_audit_says_whether_a_run_is_sound(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, memory = str(tmp_path / "run"), f"sqlite:///{tmp_path / 'run' / 'memory.db'}"
+    assert run(capsys, "audit", target)[:2] == (0, f"{target}: 12 entries, sound\n")
+    assert run(capsys, "audit", memory)[0] == 0
+    with sqlite3.connect(tmp_path / "run" / "memory.db") as connection:
+        connection.execute("UPDATE regions SET radius = 2 * radius WHERE id = 1")
+    for place in (target, memory):
+        code, out, _ = run(capsys, "audit", place)
+        assert code == 1
+        assert "violation: " in out
+
+
+def test_without_memory_the_command_says_what_that_means(
+    tmp_path: Path, certified: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*certified[:-1], str(tmp_path / "other"), "--memory", "none"]
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert "not sound together" in err
+    summary = json.loads((tmp_path / "other" / "summary.json").read_text())
+    assert summary["sound_together"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["certify", "--data", "digits"], 2, "--model"),
+        (["certify", "--data", "nonsense", "--model", "py:toy:linear", "--out", "OUT"], 2,
+         "nonsense"),
+        (["certify", "--data", "digits", "--model", "nonsense", "--out", "OUT"], 2, "nonsense"),
+        (["certify", "--data", "digits", "--model", "timm:resnet50", "--out", "OUT"], 1, "timm"),
+        (["certify", "--data", "digits", "--model", "torchvision:resnet18", "--out", "OUT"], 1,
+         "torchvision"),
+        (["certify", "--data", "npz:gone", "--model", "py:toy:linear", "--out", "OUT"], 1, "gone"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--sigma", "0", "--out",
+          "OUT"], 2, "sigma"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--n", "0", "--out", "OUT"],
+         2, "n="),
+        (["train", "--data", "digits", "--sigma", "-1", "--out", "OUT"], 2, "sigma"),
+        (["train", "--data", "digits", "--sigma", "1", "--method", "magic", "--out", "OUT"], 2,
+         "magic"),
+        (["train", "--data", "npz:x", "--sigma", "1", "--out", "OUT"], 2, "--arch"),
+        (["table", "gone"], 1, "gone"),
+        (["table", "gone", "--radii", "a,b"], 2, "--radii"),
+        (["audit", "gone"], 1, "gone"),
+        (["audit", "sqlite:///gone.db"], 1, "gone.db"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_and_failures_are_one_clear_message(
+    words: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = str(tmp_path / "out")
+    found, _, err = run(capsys, *(out if word == "OUT" else word for word in words))
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_configuration_is_refused_in_one_line(
+    certified: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, *certified, "--alpha", "0.05")
+    assert code == 1
+    assert "another configuration" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    with pytest.raises(OSError, match="gone"):
+        main(["--debug", "table", "gone"])

@@ -1,0 +1,76 @@
+import pytest
+
+from ddrs.errors import ConfigurationError
+from ddrs.jobs import CertifyJob
+from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma
+
+
+def test_a_policy_starts_from_the_training_noise_unless_sigma_is_given() -> None:
+    asked = CertifyJob("digits", "model", policy="search")
+    assert asked.build_policy(0.25) == SearchSigma(0.25)
+    assert CertifyJob("digits", "model", policy="gradient", sigma=0.5).build_policy(
+        0.25
+    ) == GradientSigma(0.5)
+    assert CertifyJob("digits", "model").build_policy(0.25) == FixedSigma(0.25)
+
+
+def test_without_any_sigma_the_message_says_what_to_give() -> None:
+    with pytest.raises(ConfigurationError, match="give --sigma"):
+        CertifyJob("digits", "model").build_policy(None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "expected"),
+    [
+        ("fixed", "auto", "none"),
+        ("search", "auto", "run"),
+        ("gradient", "auto", "run"),
+        ("search", "none", "none"),
+        ("fixed", "sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)
+def test_the_memory_is_on_by_default_where_sigma_is_chosen(
+    policy: str, memory: str, expected: str
+) -> None:
+    asked = CertifyJob("d", "m", policy=policy, memory=memory, sigma=0.1)  # type: ignore[arg-type]
+    assert asked.memory_for(asked.build_policy(None)) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sigma": 0.0},
+        {"sigma": -1.0},
+        {"sigma": float("nan")},
+        {"n": 0},
+        {"n0": 0},
+        {"alpha": 0.0},
+        {"alpha": 1.0},
+        {"limit": 0},
+        {"bound": "three-sided"},
+        {"policy": "guess"},
+        {"noise": "laplace"},
+        {"policy": "search", "sigma": 0.5, "low": 0.6},
+        {"policy": "gradient", "sigma": 0.5, "lr": 0.0},
+        {"policy": "search", "sigma": 0.5, "search_votes": 3},
+    ],
+)
+def test_a_value_that_can_never_work_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        CertifyJob("digits", "model", **changes)  # type: ignore[arg-type]
+
+
+def test_the_record_names_what_decides_results_and_nothing_else() -> None:
+    asked = CertifyJob("digits", "m", policy="search", sigma=0.5, batch_size=3, seed=1)
+    policy = asked.build_policy(None)
+    record = asked.record(policy, inputs=5)
+    assert record["policy"] == {
+        "name": "search",
+        "initial": 0.5,
+        "low": None,
+        "high": None,
+        "votes": SearchSigma.votes,
+    }
+    assert record["inputs"] == 5
+    assert "batch_size" not in record
+    assert record["memory"] == "run"

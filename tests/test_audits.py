@@ -82,7 +82,7 @@ def test_a_changed_summary_is_caught(run: Path) -> None:
     "statement",
     [
         "UPDATE regions SET radius = radius * 1.001 WHERE id = 2",
-        "UPDATE regions SET prediction = 1 - prediction WHERE id = 2 AND prediction < 2",
+        "UPDATE regions SET prediction = (prediction + 1) % 3 WHERE id = 2",
         "UPDATE regions SET radius = radius * 2, claimed_radius = claimed_radius * 2 WHERE id = 3",
         "DELETE FROM regions WHERE id = 4",
         "DELETE FROM regions WHERE id = (SELECT max(id) FROM regions)",

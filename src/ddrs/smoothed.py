@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import index
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
+from torch import Tensor, bfloat16, nn
 
 from ddrs.bounds import Bound, check_bound
 from ddrs.certificate import ABSTAIN, Certificate
@@ -73,6 +74,13 @@ class SmoothedClassifier:
         precision: Precision = "fp32",
         compile: bool = False,
     ) -> None:
+        try:
+            n0, n, alpha = index(n0), index(n), float(alpha)
+            seed = None if seed is None else index(seed)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"n0, n and seed must be whole numbers and alpha a number: {error}"
+            ) from error
         if n0 < 1 or n < 1:
             raise ConfigurationError(f"n0 and n must be at least 1 vote, got n0={n0}, n={n}")
         if not 0 < alpha < 1:
@@ -81,7 +89,13 @@ class SmoothedClassifier:
             raise ConfigurationError("compile=True is not supported by this version; leave it out")
         check_bound(bound)
         self.noise = noise
-        self.policy = FixedSigma(float(sigma)) if isinstance(sigma, int | float) else sigma
+        if isinstance(sigma, int | float | np.floating | np.integer):
+            sigma = FixedSigma(float(sigma))
+        if not hasattr(sigma, "choose"):
+            raise ConfigurationError(f"sigma must be a number or a sigma policy, got {sigma!r}")
+        if memory is not None and not isinstance(memory, Memory):
+            raise ConfigurationError(f"memory must be a Memory, got {memory!r}; use Memory(url)")
+        self.policy = sigma
         self.base = NoisyClassifier(
             model, num_classes, self.noise, batch_size=batch_size, precision=precision
         )
@@ -248,7 +262,8 @@ class SmoothedClassifier:
 
 
 def _points(inputs: Inputs) -> list[Point]:
-    return list(inputs.x.cpu().numpy())
+    x = inputs.x.cpu()
+    return list((x.float() if x.dtype == bfloat16 else x).numpy())  # NumPy has no bfloat16
 
 
 def _restore(resolution: Resolution) -> Certificate:

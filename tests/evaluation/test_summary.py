@@ -60,7 +60,14 @@ def test_every_figure_by_hand() -> None:
         "votes": 3400,
         "seconds": 12.5,
         "sigma": {"min": 0.2, "median": pytest.approx(0.35), "max": 0.5},
-        "memory": {"entries": 3, "own": 1, "trimmed": 1, "inherited": 1, "unrecorded": 0},
+        "memory": {
+            "on": True,
+            "entries": 3,
+            "own": 1,
+            "trimmed": 1,
+            "inherited": 1,
+            "unrecorded": 0,
+        },  # fmt: skip
         "sound_together": True,
         "n": 1000,
         "n0": 100,
@@ -108,7 +115,7 @@ def test_when_certificates_are_sound_together(
     summary = summarise(records, seconds=1, memory_entries=entries)
 
     assert summary["sound_together"] is together
-    assert (summary["memory"] is None) == (entries is None)
+    assert summary["memory"]["on"] == (entries is not None)
 
 
 def test_what_differs_between_inputs_is_null() -> None:

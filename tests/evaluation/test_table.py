@@ -24,7 +24,7 @@ SUMMARY: dict[str, Any] = {
     "clean_accuracy": 2 / 3,
     "votes": 330_300,
     "seconds": 123.456,
-    "memory": {"entries": 3, "own": 1, "trimmed": 2, "inherited": 0},
+    "memory": {"on": True, "entries": 3, "own": 1, "trimmed": 2, "inherited": 0},
     "n": 100_000,
     "alpha": 0.001,
     "norm": "l2",
@@ -79,7 +79,7 @@ def test_lines_align_whatever_the_name(name: str) -> None:
 
 
 def test_certificates_that_are_not_sound_together_are_marked() -> None:
-    loose = ("loose", CHOSEN, SUMMARY | {"memory": None, "sound_together": False})
+    loose = ("loose", CHOSEN, SUMMARY | {"memory": {"on": False}, "sound_together": False})
 
     text = render(compare([RUN, loose], [0.5]))
 

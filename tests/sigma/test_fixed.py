@@ -2,7 +2,7 @@ import pytest
 
 from ddrs.errors import ConfigurationError
 from ddrs.sigma import FixedSigma
-from sigma_contract import INITIAL, SigmaPolicyContract
+from sigma.contract import INITIAL, SigmaPolicyContract
 
 
 class TestFixedSigma(SigmaPolicyContract):

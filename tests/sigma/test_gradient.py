@@ -10,7 +10,7 @@ from ddrs.sigma import GradientSigma
 from ddrs.sigma.gradient import CHECK_VOTES, CLAMP, radius_objective, radius_slope
 from ddrs.sigma.policy import estimated_radius
 from ddrs.votes import Inputs, NoisyClassifier
-from sigma_contract import INITIAL, PerInputContract, inputs_near_boundaries
+from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
 
 
 class TestGradientSigma(PerInputContract):

@@ -9,7 +9,7 @@ from ddrs.noise import NOISES, Gaussian
 from ddrs.sigma import SearchSigma
 from ddrs.sigma.policy import estimated_radius
 from ddrs.votes import Inputs, NoisyClassifier
-from sigma_contract import INITIAL, PerInputContract, inputs_near_boundaries
+from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
 
 
 class TestSearchSigma(PerInputContract):

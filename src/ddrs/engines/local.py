@@ -26,7 +26,7 @@ from ddrs.runs import MEMORY_FILE, Row, Run, write_atomically
 from ddrs.smoothed import SmoothedClassifier
 from ddrs.training import EpochMetrics, train
 from ddrs.version import __version__
-from ddrs.votes import model_digest
+from ddrs.votes import NoisyClassifier, model_digest
 
 __all__ = ["certify_run", "train_run"]
 
@@ -54,14 +54,17 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
     loaded = models.load(job.model, job.weights, num_classes=dataset.num_classes)
     classes = _check_fit(loaded, dataset)
     policy = job.build_policy(loaded.sigma)
+    noise = NOISES[job.noise]
+    trial = NoisyClassifier(loaded.module, classes, noise, precision=job.precision)
+    with trial.frozen():
+        trial.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
     config = job.record(
         policy,
         inputs=min(len(dataset), job.limit or len(dataset)),
         num_classes=classes,
-        model_digest=model_digest(loaded.module, job.precision),
+        model_digest=trial.digest,
         version=__version__,
     )
-    noise = NOISES[job.noise]
     with Run(out, config) as run:
         if run.summary is not None:
             return run.summary

@@ -89,7 +89,7 @@ def _summarise(
         "votes": sum(int(record["votes"]) for record in records),
         "seconds": seconds,
         "sigma": {"min": min(sigmas), "median": float(median(sigmas)), "max": max(sigmas)},
-        "memory": None if memory_entries is None else _memory(int(memory_entries), outcomes),
+        "memory": _memory(memory_entries, outcomes),
         "sound_together": fixed or remembered,
         "n": _common(int(record["n"]) for record in records),
         "n0": _common(int(record["n0"]) for record in records),
@@ -98,9 +98,13 @@ def _summarise(
     }
 
 
-def _memory(entries: int, outcomes: Counter[str]) -> dict[str, int]:
+def _memory(entries: int | None, outcomes: Counter[str]) -> dict[str, int | bool]:
     counted = ("own", "trimmed", "inherited", "unrecorded")
-    return {"entries": entries, **{outcome: outcomes[outcome] for outcome in counted}}
+    return {
+        "on": entries is not None,
+        "entries": int(entries or 0),
+        **{outcome: outcomes[outcome] for outcome in counted},
+    }
 
 
 def _common(values: Iterable[T]) -> T | None:

@@ -79,7 +79,8 @@ def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
 
 def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float]) -> dict[str, Any]:
     figures = certified_figures(rows, radii)
-    memory = summary.get("memory") or {}
+    memory = summary.get("memory", {})
+    outcomes = memory if memory.get("on") else {}
     seconds = [row.seconds for row in rows]
     recorded = None if None in seconds else sum(s for s in seconds if s is not None)
     return {
@@ -92,8 +93,8 @@ def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float])
         "abstained": sum(row.prediction == ABSTAIN for row in rows),
         "votes": summary.get("votes"),
         "seconds": summary.get("seconds", recorded),
-        "trimmed": memory.get("trimmed"),
-        "inherited": memory.get("inherited"),
+        "trimmed": outcomes.get("trimmed"),
+        "inherited": outcomes.get("inherited"),
         "n": summary.get("n"),
         "alpha": summary.get("alpha"),
         "norm": summary.get("norm"),

@@ -122,12 +122,6 @@ def test_parquet_keeps_only_what_it_may(tmp_path: Path, monkeypatch: pytest.Monk
     assert sum(group.nbytes for group in cells.kept.values()) <= 300
 
 
-def test_parquet_columns_are_not_taken_from_the_path(tmp_path: Path) -> None:
-    (tmp_path / "label=7").mkdir()
-    path = write_parquet(tmp_path / "label=7" / "a.parquet", COLOUR, LABELS)
-    assert_holds(data.load(f"parquet:{path}"), COLOUR, LABELS)
-
-
 def test_parquet_directory_joins_the_files_of_the_split(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test-00001-of-00002.parquet", COLOUR[5:], LABELS[5:])
     write_parquet(tmp_path / "test-00000-of-00002.parquet", COLOUR[:5], LABELS[:5], rows=2)

@@ -417,6 +417,16 @@ def test_hf_input_of_another_size_is_resized(
     assert_gives(spec, x, logits(model, normalised(resized)))
 
 
+def test_hf_processor_is_part_of_the_buffers(tmp_path: Path) -> None:
+    """Memory and certificates tell classifiers apart by their parameters and buffers."""
+    model, seen = tiny_resnet(), []
+    for i, changes in enumerate([{}, {"size": 9}, {"do_resize": False}, {"image_mean": STD}]):
+        spec = save(model, tmp_path / f"m{i}", PROCESSOR | changes)
+        buffers = dict(models.load(spec).module.named_buffers())
+        seen.append(str({k: v.flatten().tolist() for k, v in buffers.items()}))
+    assert len(set(seen)) == 4
+
+
 def test_hf_classifier_with_half_precision_weights_takes_floats(tmp_path: Path) -> None:
     spec = save(tiny_vit().bfloat16(), tmp_path / "m", PROCESSOR)
     assert models.load(spec).module(torch.rand(1, 3, 8, 8)).dtype == torch.float32

@@ -341,8 +341,8 @@ class Quarrel:
     per_input: ClassVar[bool] = True
 
     def choose(self, classifier, inputs, selected):
-        odd = np.array([int(digest, 16) % 2 == 1 for digest in inputs.digests])
-        return SigmaChoice(np.where(odd, self.initial, 1.5), np.zeros(len(odd), np.int64))
+        small = np.array([int(digest, 16) % 8 > 0 for digest in inputs.digests])
+        return SigmaChoice(np.where(small, self.initial, 1.5), np.zeros(len(small), np.int64))
 
 
 @pytest.mark.parametrize("call", ["certify", "predict"])
@@ -355,7 +355,7 @@ def test_a_batch_is_answered_as_if_one_by_one(call, noise):
     for rows in (45, 1, 7):
         with Memory("memory://", norm=noise.norm) as memory:
             classifier = smoothed(
-                Ball(0.5), sigma=Quarrel(), noise=noise, memory=memory, alpha=0.05
+                Ball(0.9), sigma=Quarrel(), noise=noise, memory=memory, alpha=0.05
             )
             parts = [getattr(classifier, call)(part) for part in x.split(rows)]
             answers.append([answer for part in parts for answer in part])
@@ -367,7 +367,8 @@ def test_a_batch_is_answered_as_if_one_by_one(call, noise):
         assert set(answers[0]) >= {0, 1}
         return
     assert {"own", "trimmed", "inherited"} <= {certificate.outcome for certificate in answers[0]}
-    assert any(c.prediction != c.own_prediction for c in answers[0])
+    overruled = [c.own_prediction for c in answers[0] if c.prediction != c.own_prediction]
+    assert noise.norm == "l1" or overruled
     assert all(recompute_radius(c) == c.own_radius for c in answers[0])
     assert answers[0][40:] == answers[0][:5]
 

@@ -235,8 +235,12 @@ def test_arguments_that_never_work_are_refused(options):
         classifier(**options)
 
 
-def test_the_automatic_batch_is_bounded_by_the_input_s_size():
+def test_the_automatic_batch_shrinks_as_inputs_grow():
     base = classifier()
-    assert base.rows_per_batch((4,)) == 1024
-    assert base.rows_per_batch((3, 32, 32)) == 170
-    assert base.rows_per_batch((3, 1000, 1000)) == 8
+    shapes = [(4,), (3, 32, 32), (3, 64, 64), (3, 224, 224), (3, 1000, 1000)]
+    rows = [base.rows_per_batch(shape) for shape in shapes]
+    assert rows == sorted(rows, reverse=True)
+    assert rows[0] > rows[2] > rows[-1] >= 1
+    noise = [rows * np.prod(shape) * 4 / 2**20 for rows, shape in zip(rows, shapes, strict=True)]
+    assert max(noise[:-1]) < 8  # megabytes of a batch
+    assert classifier(batch_size=7).rows_per_batch((3, 224, 224)) == 7

@@ -166,7 +166,7 @@ def _parquet(spec: str, source: str, split: Split) -> Dataset:
         schema = pq.read_schema(files[0])
         image = _column(spec, schema.names, IMAGE_COLUMNS)
         label = _column(spec, schema.names, LABEL_COLUMNS)
-        tables = [pq.read_table(file, columns=[label], partitioning=None) for file in files]
+        tables = [pq.read_table(file, columns=[label]) for file in files]
         y = pa.concat_tables(tables)[label].to_numpy()
         cells = _RowGroups(files, image)
     return _dataset(spec, split, y, _Images(spec, cells), _class_names(schema, label))

@@ -106,7 +106,8 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
     elif spec in ARCHITECTURES:
         if weights is None:
             raise ConfigurationError(f"{spec} comes without weights: give a weights file")
-        loaded = _architecture(spec, weights, 10 if num_classes is None else num_classes)
+        biases = _read_state(Path(weights).expanduser()).get("linear.bias")
+        loaded = _architecture(spec, weights, 10 if biases is None else len(biases))
     elif spec and Path(spec).expanduser().is_dir():
         loaded = _run(Path(spec).expanduser(), weights)
     else:
@@ -269,6 +270,8 @@ class _Preprocessed(nn.Module):
         if settings.get("do_normalize", "image_mean" in settings):
             mean, std = settings["image_mean"], settings["image_std"]
         self.size = _network_size(settings)
+        # As a buffer too: the size is part of what identifies the classifier.
+        self.register_buffer("resized_to", torch.tensor(self.size or (0, 0)), persistent=False)
         self.normalize = Normalize([m / scale for m in mean], [s / scale for s in std])
         self.model = model
 

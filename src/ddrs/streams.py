@@ -46,8 +46,8 @@ class Stream:
     digest: str
     stage: str
     shape: tuple[int, ...]
-    position: int = 0
-    _generator: np.random.Generator | None = field(default=None, repr=False)
+    position: int = field(default=0, init=False)
+    _generator: np.random.Generator | None = field(default=None, init=False, repr=False)
 
     @property
     def chunk(self) -> int:

@@ -67,7 +67,7 @@ def test_every_figure_by_hand() -> None:
             "trimmed": 1,
             "inherited": 1,
             "unrecorded": 0,
-        },  # fmt: skip
+        },
         "sound_together": True,
         "n": 1000,
         "n0": 100,

@@ -12,7 +12,7 @@ from ddrs.memory.geometry import Distance
 from ddrs.memory.regions import Neighbour, decide, deepest_cover
 from memory.reference import Reference, check
 
-EXACT = settings(max_examples=150, deadline=None, derandomize=True)
+EXACT = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 def play(steps, norm):

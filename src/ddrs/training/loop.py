@@ -1,13 +1,15 @@
 """The training loop: any objective, resumable, the same result whether or not it was interrupted.
 
-Everything random in an epoch (the order of the examples, the noise) comes from one generator keyed
-by (seed, epoch), so a checkpoint at the end of an epoch needs no random state to go on from.
+Everything random in an epoch (the order of the examples, the noise, dropout) has a generator keyed
+by (seed, epoch, purpose), so a checkpoint at the end of an epoch needs no random state to go on
+from.
 """
 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -139,7 +141,8 @@ def train(
         on_epoch(metrics)
     for epoch in range(len(history), config.epochs):
         model.train()
-        metrics = _epoch(model, examples, config, epoch, optimizer, schedule, on_batch)
+        with _keyed_layers(model, config.seed, epoch):
+            metrics = _epoch(model, examples, config, epoch, optimizer, schedule, on_batch)
         history.append(metrics)
         if checkpoint is not None:
             _save(checkpoint, parts, config, history)
@@ -159,8 +162,8 @@ def _epoch(
 ) -> EpochMetrics:
     device = next(model.parameters()).device
     objective, noise = OBJECTIVES[config.method], NOISES[config.noise]
-    order = torch.randperm(len(examples), generator=_generator(config.seed, epoch, "cpu"))
-    generator = _generator(config.seed, epoch, device.type)
+    order = torch.randperm(len(examples), generator=_generator(config.seed, epoch, "order"))
+    generator = _generator(config.seed, epoch, "noise", device)
     steps = len(examples) // config.batch_size
     loss_sum = correct = 0.0
     start = time.perf_counter()
@@ -187,9 +190,24 @@ def _collate(examples: Examples, indices: Sequence[int]) -> tuple[Tensor, Tensor
     return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs])
 
 
-def _generator(seed: int, epoch: int, device: str) -> torch.Generator:
-    key = hashlib.blake2b(f"{seed}/{epoch}/{device}".encode(), digest_size=7).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(key, "little"))
+@contextmanager
+def _keyed_layers(model: nn.Module, seed: int, epoch: int) -> Iterator[None]:
+    """Key what layers such as dropout draw from torch's own generators, and restore those."""
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_key(seed, epoch, "layers"))
+        yield
+
+
+def _generator(
+    seed: int, epoch: int, purpose: str, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    return torch.Generator(device).manual_seed(_key(seed, epoch, purpose))
+
+
+def _key(seed: int, epoch: int, purpose: str) -> int:
+    name = f"{seed}/{epoch}/{purpose}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())
 
 
 def _resume(checkpoint: Path | None, parts: Parts, config: TrainingConfig) -> list[EpochMetrics]:

@@ -2,7 +2,8 @@
 
 A store is SQLite: a file in write-ahead mode whose commits reach the disk before they return
 (`synchronous=FULL`), or the same tables in this process alone for `memory://`. Another database
-needs its own lines in `open_engine` and `WRITE`; tables and transactions stay.
+needs its own lines in `parse_url`, `_open_engine`, `_explain` and `WRITE`; the tables and the
+transactions stay.
 
 The sqlite3 driver must not start transactions by itself: it would do so only at the first INSERT,
 after the check. `isolation_level = None` stops it and the `begin` event starts them instead, with

@@ -22,7 +22,7 @@ def test_every_module_has_a_test_at_the_mirrored_path() -> None:
     modules = [
         path.relative_to(ROOT / "src" / "ddrs")
         for path in (ROOT / "src" / "ddrs").rglob("*.py")
-        if not path.name.startswith("__")
+        if not path.name.startswith("__") and path.name != "version.py"
     ]
     missing = [
         str(module)

@@ -5,12 +5,9 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ddrs.errors import InputError, RunError
 from ddrs.evaluation.metrics import (
@@ -21,6 +18,10 @@ from ddrs.evaluation.metrics import (
 )
 from ddrs.evaluation.rounding import rounded_down
 from ddrs.evaluation.rows import Row
+
+if TYPE_CHECKING:  # a second of every start, for a few calls: imported where it draws
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Curve", "certified_accuracy_figure", "draw_certified_accuracy"]
 
@@ -64,12 +65,14 @@ def certified_accuracy_figure(
         raise RunError(f"cannot write the figure {path}: {error.strerror}") from error
 
 
-def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -> Figure:
+def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -> "Figure":
     """The figure itself, not yet written; arguments and errors as in `certified_accuracy_figure`.
 
     Left, certified accuracy (Cohen et al. 2019) with its pointwise 95 % Clopper-Pearson band.
     Right, one strip a run: a dot for each input's sigma, and a box over the middle half.
     """
+    from matplotlib.figure import Figure
+
     if not runs:
         raise InputError("there is nothing to draw: give at least one run or log")
     for name, rows, sigmas in runs:
@@ -77,7 +80,6 @@ def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -
             raise InputError(f"run {name} has {len(sigmas)} sigmas for {len(rows)} inputs")
     height = max(4.0, 1.0 + 0.5 * len(runs))
     figure = Figure(figsize=(10.5, height), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
@@ -98,7 +100,7 @@ def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -
     return figure
 
 
-def _draw_curve(axes: Axes, position: int, name: str, rows: Sequence[Row]) -> None:
+def _draw_curve(axes: "Axes", position: int, name: str, rows: Sequence[Row]) -> None:
     radii = np.unique([0.0, *(row.radius for row in rows if row.correct)])
     hits, inputs = certified_hits(rows, radii)
     low, high = accuracy_intervals(hits, inputs)
@@ -120,7 +122,7 @@ def _draw_curve(axes: Axes, position: int, name: str, rows: Sequence[Row]) -> No
     axes.fill_between(radii, low, high, step="pre", color=colour, alpha=0.13, linewidth=0)
 
 
-def _draw_sigmas(axes: Axes, runs: Sequence[Curve]) -> None:
+def _draw_sigmas(axes: "Axes", runs: Sequence[Curve]) -> None:
     largest = 0.0
     for position, (name, _, sigmas) in enumerate(runs):
         short = name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
@@ -148,8 +150,10 @@ def _draw_sigmas(axes: Axes, runs: Sequence[Curve]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _draw_strip(axes: Axes, position: int, sigmas: Floats) -> str:
+def _draw_strip(axes: "Axes", position: int, sigmas: Floats) -> str:
     """Draw one run's sigmas at height `position`, and say them in words."""
+    from matplotlib.patches import Rectangle
+
     colour = COLOURS[position % len(COLOURS)]
     low, median, high = np.quantile(sigmas, (0, 0.5, 1))
     if low == high:

@@ -244,3 +244,21 @@ def test_the_automatic_batch_shrinks_as_inputs_grow():
     noise = [rows * np.prod(shape) * 4 / 2**20 for rows, shape in zip(rows, shapes, strict=True)]
     assert max(noise[:-1]) < 8  # megabytes of a batch
     assert classifier(batch_size=7).rows_per_batch((3, 224, 224)) == 7
+
+
+def test_the_digest_sees_settings_that_are_no_tensors():
+    layers = [nn.Conv2d(1, 2, 3, stride=stride) for stride in (1, 2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    assert model_digest(layers[0], "fp32") != model_digest(layers[1], "fp32")
+
+
+def test_a_model_that_changed_since_is_refused():
+    model = nn.Linear(3, 2)
+    classifier = NoisyClassifier(model, 2, Gaussian())
+    classifier.check_unchanged()
+    before = model.weight.detach().clone()
+    model.weight.data[0, 0] += 1
+    with pytest.raises(ModelError, match="changed since"):
+        classifier.check_unchanged()
+    model.weight.data.copy_(before)
+    classifier.check_unchanged()

@@ -12,7 +12,7 @@ from ddrs.training import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]
 
-SIGMA = 0.25
+SIGMA = 0.35
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
 POLICIES: tuple[PolicyName, ...] = ("fixed", "gradient", "search")
 

@@ -34,7 +34,7 @@ class ProgressBar:
     ) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", style="bold"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=16),
             TaskProgressColumn(),
             _Throughput(unit),
             TimeRemainingColumn(compact=True),
@@ -79,4 +79,5 @@ class _Throughput(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} {self._unit}/s", style="cyan")
+        text = "" if speed is None else f"{speed:,.0f} {self._unit}/s"
+        return Text(text, style="cyan", no_wrap=True)

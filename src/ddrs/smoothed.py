@@ -166,22 +166,23 @@ class SmoothedClassifier:
     def _predict_from(self, memory: Memory, inputs: Inputs) -> list[int]:
         points = _points(inputs)
         rows = [row for row, point in enumerate(points) if memory.lookup(point) is None]
-        own = iter(self._own_certificates(inputs.take(rows)) if rows else [])
+        own = self._own_certificates(inputs.take(rows)) if rows else []
+        candidates = dict(zip(rows, own, strict=True))
         answers = []
         for row, point in enumerate(points):
-            candidate = next(own) if row in rows else None
             region = memory.lookup(point)  # again: an input before this one may cover it by now
             if region is not None:
                 answers.append(region.prediction)
             else:
-                assert candidate is not None  # regions are never deleted
-                answers.append(self._resolve(memory, [point], [candidate])[0].prediction)
+                # Regions are never deleted, so what is uncovered now was uncovered before.
+                answers.append(self._resolve(memory, [point], [candidates[row]])[0].prediction)
         return answers
 
     def _choose(
         self, inputs: Inputs
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Noise scale, selected class and votes spent, each `[batch]`."""
+        self.base.check_unchanged()
         selection = self.base.count_each(inputs, self.policy.initial, self.n0, "selection")
         selected = selection.argmax(axis=1)
         choice = self.policy.choose(self.base, inputs, selected)

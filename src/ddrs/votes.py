@@ -122,8 +122,8 @@ class NoisyClassifier:
             raise ConfigurationError(
                 f"the model must be a torch.nn.Module, got {type(model).__name__}"
             )
-        if num_classes < 2:
-            raise ConfigurationError(f"num_classes must be at least 2, got {num_classes}")
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ConfigurationError(f"num_classes must be at least 2, got {num_classes!r}")
         if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f'batch_size must be "auto" or at least 1, got {batch_size!r}')
         if precision not in get_args(Precision):
@@ -137,6 +137,14 @@ class NoisyClassifier:
         self.batch_size = batch_size
         self.digest = model_digest(model, precision)
         self.on_votes: Callable[[int], None] = lambda votes: None
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError unless the model is still the one that `digest` names."""
+        if model_digest(self.model, self.precision) != self.digest:
+            raise ModelError(
+                "the model changed since it was smoothed, so what is certified is no longer what "
+                "its digest names; make a new SmoothedClassifier"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -284,15 +292,16 @@ def pack(sizes: Sequence[int], capacity: int) -> Iterator[list[tuple[int, int]]]
 
 
 def model_digest(model: nn.Module, precision: Precision) -> str:
-    """SHA-256 of a classifier: the class of every module, every parameter and buffer, precision.
+    """SHA-256 of a classifier: every module's class and settings, parameters, buffers, precision.
 
-    Constants that a module keeps outside parameters and buffers are not seen: hold normalisation
-    constants in registered buffers.
+    Settings are what a module's `extra_repr` tells. Constants that it keeps elsewhere outside
+    parameters and buffers are not seen: hold normalisation constants in registered buffers.
     """
     digest = hashlib.sha256(f"precision={precision}\n".encode())
     for name, module in model.named_modules():
         kind = type(module)
-        digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}\n".encode())
+        settings = module.extra_repr()  # stride, padding, eps, ...
+        digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({settings})\n".encode())
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)

@@ -241,12 +241,12 @@ def _train(
     model: torch.nn.Module, dataset: Dataset, job: TrainJob, run: Run, quiet: bool
 ) -> list[EpochMetrics]:
     examples = job.training.epochs * (len(dataset) - len(dataset) % job.training.batch_size)
-    title = f"train {job.arch} on {dataset.name}"
-    with ProgressBar(title, examples, "examples", quiet=quiet) as bar:
+    title = f"train {job.arch}"
+    with ProgressBar(title, examples, "img", quiet=quiet) as bar:
 
         def show(metrics: EpochMetrics) -> None:
             bar.reach(examples * (metrics.epoch + 1) // job.training.epochs)
-            bar.note(f"loss {metrics.loss:.3f}, noisy accuracy {metrics.noisy_accuracy:.3f}")
+            bar.note(f"loss {metrics.loss:.3f}")
 
         return train(
             model,

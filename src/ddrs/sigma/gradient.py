@@ -25,7 +25,7 @@ input's sigma then grows by 3.09 lr at every step, and the number of steps decid
 The range [low, high] and the comparison with the start (`GradientSigma`) bound what that can do.
 """
 
-CHECK_VOTES = 200  # votes at the start and at the end that decide whether the end is kept
+CHECK_VOTES = 500  # votes at the start and at the end that decide whether the end is kept
 
 
 def radius_objective(
@@ -65,7 +65,8 @@ class GradientSigma:
         high: largest sigma; four times `initial` by default.
         steps: ascent steps K (the paper cross-validates it; its public code has 100 and 900).
         lr: step size (the paper's 1e-4).
-        n: fresh draws a step (the paper's 1; 8 for classifiers trained with MACER).
+        n: fresh draws a step (the paper's 1; 8 for classifiers trained with MACER); those of one
+            input go through the model together.
 
     Raises:
         ConfigurationError: not 0 < low <= initial <= high, steps < 0, lr <= 0 or n < 1.

@@ -102,7 +102,7 @@ def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quie
     known = {int(row["index"]) for row in done}
     rest = [index for index in range(total) if index not in known]
     group = 1
-    title = f"certify {dataset.name}"
+    title = f"certify {dataset.name} ({run.config['policy']['name']})"
     votes_done = len(done) * smoothed.cost
     with ProgressBar(title, total * smoothed.cost, "votes", done=votes_done, quiet=quiet) as bar:
         smoothed.base.on_votes = bar.advance

@@ -262,3 +262,28 @@ def test_a_model_that_changed_since_is_refused():
         classifier.check_unchanged()
     model.weight.data.copy_(before)
     classifier.check_unchanged()
+
+
+class Viewing(nn.Module):
+    """A convolution whose output is flattened by `view`, which the channels-last layout forbids."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Conv2d(3, 5, 3)
+        self.head = nn.Linear(5 * 2 * 2, 4)
+
+    def forward(self, x):
+        return self.head(self.body(x).view(len(x), -1))
+
+
+def test_a_model_that_insists_on_the_usual_layout_gets_it():
+    x = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    model = Viewing().eval()
+    with pytest.raises(RuntimeError, match="view"):
+        model(x.contiguous(memory_format=torch.channels_last))
+    with torch.no_grad():
+        expected = model(x)
+    torch.testing.assert_close(classifier(model).scores(x).detach(), expected)
+    counts = classifier(model).count_each(Inputs.of(x, 0), 0.5, 300, "stage")
+    assert counts.sum(axis=1).tolist() == [300] * 4

@@ -137,6 +137,8 @@ class NoisyClassifier:
         self.batch_size = batch_size
         self.digest = model_digest(model, precision)
         self.on_votes: Callable[[int], None] = lambda votes: None
+        # Convolutions on a CPU are a third faster and more in this layout.
+        self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
 
     def check_unchanged(self) -> None:
         """Raise ModelError unless the model is still the one that `digest` names."""
@@ -181,10 +183,7 @@ class NoisyClassifier:
             ModelError: the model raised, or did not return one score per class, or returned NaN.
         """
         try:
-            with torch.autocast(
-                batch.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-            ):
-                scores = self.model(batch)
+            scores = self._forward(batch)
         except Exception as error:
             raise ModelError(
                 f"the model failed on a {batch.dtype} batch of shape {list(batch.shape)}: {error}"
@@ -199,6 +198,15 @@ class NoisyClassifier:
         if scores.detach().isnan().any():
             raise ModelError("the model returned NaN scores; certify a model that is finite")
         return scores
+
+    def _forward(self, batch: Tensor) -> object:
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            if self._channels_last and batch.ndim == 4:
+                try:
+                    return self.model(batch.contiguous(memory_format=torch.channels_last))
+                except RuntimeError:  # a model may insist on the usual layout, by calling `view`
+                    self._channels_last = False
+            return self.model(batch)
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> npt.NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
 
 
 def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    certificate = _certificate(row)
+    certificate = Certificate.from_row(row)
     for fault in certificate_faults(certificate):
         yield "certificate", fault
     for key in ("model_digest", "n", "n0", "alpha", "bound", "seed"):
@@ -186,7 +185,3 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
         return list(pq.read_table(file).to_pylist())
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{file} is damaged: {error}") from error
-
-
-def _certificate(row: Mapping[str, Any]) -> Certificate:
-    return Certificate(**{field.name: row[field.name] for field in fields(Certificate)})

@@ -1,8 +1,9 @@
 """The record of one certified prediction, from which anyone can recompute its radius."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 from ddrs.bounds import Bound
 
@@ -70,6 +71,11 @@ class Certificate:
     def to_json(self) -> str:
         """The record as one JSON object; floats keep every bit."""
         return json.dumps(asdict(self))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Certificate":
+        """The record in a row of `certificates.parquet`, which has more columns."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
     @classmethod
     def from_json(cls, text: str) -> "Certificate":

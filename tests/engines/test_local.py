@@ -16,7 +16,7 @@ import toy
 from ddrs import models
 from ddrs.certificate import Certificate
 from ddrs.engines.local import certify_run, train_run
-from ddrs.errors import DataError, InputError, ModelError, RunError
+from ddrs.errors import ConfigurationError, DataError, InputError, ModelError, RunError
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
 from ddrs.training import TrainingConfig
@@ -110,6 +110,51 @@ def test_a_stored_answer_that_was_not_written_is_given_on_resume(tmp_path: Path)
     journal.write_text("".join(json.dumps(row) + "\n" for row in table[:5]))
     certify_run(asked, tmp_path / "run", quiet=True)
     assert rows(tmp_path / "run") == before  # outcomes too: not one is inherited from itself
+
+
+def stop_half_way(asked: CertifyJob, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_FAILS_AFTER", "10000")
+    with pytest.raises(ModelError):
+        certify_run(asked, run, quiet=True)
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    assert 0 < len((run / "certificates.partial").read_text().splitlines()) < 12
+
+
+def test_a_memory_in_the_process_is_filled_again_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", memory="memory://")
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    stop_half_way(asked, tmp_path / "broken", monkeypatch)
+    summary = certify_run(asked, tmp_path / "broken", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+    stored = [row for row in rows(tmp_path / "whole") if row["outcome"] != "abstained"]
+    assert summary["memory"]["entries"] == len(stored)
+
+
+def test_a_memory_that_lost_answers_is_refused_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    kept = (tmp_path / "run" / "certificates.partial").read_text()
+    for file in (tmp_path / "run").glob("memory.db*"):
+        file.unlink()
+    with pytest.raises(RunError, match="does not hold the answer"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "certificates.partial").read_text() == kept
+
+
+def test_the_scale_of_another_noise_is_not_taken_over(tmp_path: Path) -> None:
+    training = TrainingConfig(sigma=0.3, epochs=1)
+    train_run(TrainJob("digits", "digits-cnn", training), tmp_path / "model", quiet=True)
+    asked = CertifyJob("digits", str(tmp_path / "model"), noise="uniform", n=100, limit=2)
+    with pytest.raises(ConfigurationError, match="give --sigma"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    summary = certify_run(replace(asked, sigma=0.5), tmp_path / "run", quiet=True)
+    assert summary["norm"] == "l1"
 
 
 def test_a_model_that_fails_stops_the_run_and_nothing_is_lost(

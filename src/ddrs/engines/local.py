@@ -5,7 +5,7 @@ import io
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
     dataset = data.load(job.data, job.split)
     loaded = models.load(job.model, job.weights, num_classes=dataset.num_classes)
     classes = _check_fit(loaded, dataset)
-    policy = job.build_policy(loaded.sigma)
+    # A scale is a standard deviation or a half-width: one does not stand in for the other.
+    policy = job.build_policy(loaded.sigma if loaded.noise in (None, job.noise) else None)
     noise = NOISES[job.noise]
     trial = NoisyClassifier(loaded.module, classes, noise, precision=job.precision)
     with trial.frozen():
@@ -98,6 +99,10 @@ def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quie
     """Certify the inputs that the run has no row for, in groups of a few seconds each."""
     done = run.rows()
     _check_same_inputs(done, dataset)
+    if smoothed.memory is not None:
+        if run.config["memory"] == "memory://":
+            _remember_again(done, dataset, smoothed.memory)
+        _check_remembered(done, dataset, smoothed.memory)
     total = int(run.config["inputs"])
     known = {int(row["index"]) for row in done}
     rest = [index for index in range(total) if index not in known]
@@ -172,6 +177,33 @@ def _check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
             raise RunError(
                 f"input {row['index']} of {dataset.name} is not the one that the run certified; "
                 "the data changed, so choose another --out"
+            )
+
+
+def _remember_again(done: Iterable[Row], dataset: Dataset, memory: Memory) -> None:
+    """Give the answers of an interrupted run to its memory, which went with the process."""
+    for row in done:
+        own = replace(
+            Certificate.from_row(row),
+            prediction=row["own_prediction"],
+            radius=row["own_radius"],
+            outcome="own" if row["own_radius"] else "abstained",
+        )
+        x, _ = dataset[row["index"]]
+        memory.resolve(x, own.prediction, own.radius, evidence=own.to_json())
+
+
+def _check_remembered(done: Iterable[Row], dataset: Dataset, memory: Memory) -> None:
+    """Refuse to go on with a memory that does not hold every answer that the run gave."""
+    for row in done:
+        if row["outcome"] == "abstained":
+            continue
+        answer = memory.recall(dataset[row["index"]][0])
+        given = (row["prediction"], row["radius"], row["outcome"])
+        if answer is None or (answer.prediction, answer.radius, answer.outcome) != given:
+            raise RunError(
+                f"the memory does not hold the answer that this run gave for input {row['index']}: "
+                "put the memory back as it was, or choose another --out"
             )
 
 

@@ -135,6 +135,7 @@ def test_another_configuration_is_refused_in_one_line(
     assert len(err.strip().splitlines()) == 1
 
 
-def test_debug_shows_where_an_error_came_from() -> None:
+@pytest.mark.parametrize("words", [["--debug", "table", "gone"], ["table", "gone", "--debug"]])
+def test_debug_shows_where_an_error_came_from(words: list[str]) -> None:
     with pytest.raises(OSError, match="gone"):
-        main(["--debug", "table", "gone"])
+        main(words)

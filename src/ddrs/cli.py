@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed (or an audit found a violation), 2 wrong usage.
 """
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +11,17 @@ import typer
 from rich.console import Console
 
 from ddrs import architectures, audits, evaluation
+from ddrs.bounds import Bound
+from ddrs.data import Split
 from ddrs.demo import run_demo
 from ddrs.engines.local import certify_run, train_run
 from ddrs.errors import ConfigurationError, DDRSError
-from ddrs.jobs import CertifyJob, TrainJob
+from ddrs.evaluation.table import Format
+from ddrs.jobs import CertifyJob, PolicyName, TrainJob
 from ddrs.sigma import GradientSigma, SearchSigma
-from ddrs.training import TrainingConfig
+from ddrs.training import OBJECTIVES, TrainingConfig
 from ddrs.version import __version__
+from ddrs.votes import Precision
 
 __all__ = ["app", "main"]
 
@@ -33,61 +36,10 @@ app = typer.Typer(
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Policy(StrEnum):
-    """How sigma is chosen."""
-
-    FIXED = "fixed"
-    GRADIENT = "gradient"
-    SEARCH = "search"
-
-
-class NoiseName(StrEnum):
-    """The smoothing distribution."""
-
-    GAUSSIAN = "gaussian"
-    UNIFORM = "uniform"
-
-
-class BoundName(StrEnum):
-    """The confidence bound."""
-
-    ONE_SIDED = "one-sided"
-    TWO_SIDED = "two-sided"
-
-
-class PrecisionName(StrEnum):
-    """The arithmetic of the forward passes."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
-class Method(StrEnum):
-    """The training objective."""
-
-    GAUSSIAN = "gaussian"
-
-
-class Format(StrEnum):
-    """The form of a table."""
-
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
-
-
-class Split(StrEnum):
-    """The part of a dataset."""
-
-    TRAIN = "train"
-    TEST = "test"
-
-
-Data = Annotated[
-    str, typer.Option(metavar="SPEC", help="digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH")
-]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
-Noise = Annotated[NoiseName, typer.Option(help="gaussian certifies l2 balls, uniform l1 balls.")]
+Noise = Annotated[
+    str, typer.Option(metavar="NAME", help="gaussian certifies l2 balls, uniform l1 balls.")
+]
 Seed = Annotated[
     int | None, typer.Option(metavar="K", help="Key of all randomness; by default a fresh one.")
 ]
@@ -95,12 +47,11 @@ Seed = Annotated[
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    # Here for the help text: `main` takes it out of the words before they are parsed.
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
     """Certified robustness for any PyTorch classifier, with the noise level chosen per input."""
-    context.obj = debug
     if version:
         typer.echo(f"ddrs {__version__}")
         raise typer.Exit()
@@ -132,7 +83,9 @@ def train(
     ],
     sigma: Annotated[float, typer.Option(metavar="S", help="Scale of the training noise.")],
     out: Out,
-    method: Annotated[Method, typer.Option(help="Training objective.")] = Method.GAUSSIAN,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help=f"Objective: {', '.join(OBJECTIVES)}.")
+    ] = TrainingConfig.method,
     arch: Annotated[
         str | None,
         typer.Option(
@@ -143,7 +96,7 @@ def train(
     init: Annotated[
         str | None, typer.Option(metavar="W", help="Weights file to start from.")
     ] = None,
-    noise: Noise = NoiseName.GAUSSIAN,
+    noise: Noise = CertifyJob.noise,
     epochs: Annotated[
         int, typer.Option(metavar="E", help="Passes over the data.")
     ] = TrainingConfig.epochs,
@@ -163,9 +116,9 @@ def train(
             f"give --arch for {data_spec}: one of {', '.join(architectures.ARCHITECTURES)}"
         )
     training = TrainingConfig(
-        method=method.value,
+        method=method,
         sigma=sigma,
-        noise=noise.value,
+        noise=noise,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -209,7 +162,7 @@ def certify(
             help="Fixed sigma, or where a policy starts. Default: the model's training noise.",
         ),
     ] = None,
-    policy: Annotated[Policy, typer.Option(help="How sigma is chosen.")] = Policy.FIXED,
+    policy: Annotated[PolicyName, typer.Option(help="How sigma is chosen.")] = CertifyJob.policy,
     memory: Annotated[
         str,
         typer.Option(
@@ -223,10 +176,10 @@ def certify(
     alpha: Annotated[
         float, typer.Option(metavar="A", help="Failure probability of one certificate.")
     ] = CertifyJob.alpha,
-    bound: Annotated[BoundName, typer.Option(help="Confidence bound.")] = BoundName.ONE_SIDED,
-    noise: Noise = NoiseName.GAUSSIAN,
+    bound: Annotated[Bound, typer.Option(help="Confidence bound.")] = CertifyJob.bound,
+    noise: Noise = CertifyJob.noise,
     limit: Annotated[int | None, typer.Option(metavar="K", help="Only the first K inputs.")] = None,
-    split: Annotated[Split, typer.Option(help="Part of the dataset.")] = Split.TEST,
+    split: Annotated[Split, typer.Option(help="Part of the dataset.")] = CertifyJob.split,
     low: Annotated[float | None, typer.Option(metavar="S", help="Least sigma of a policy.")] = None,
     high: Annotated[
         float | None, typer.Option(metavar="S", help="Largest sigma of a policy.")
@@ -245,8 +198,8 @@ def certify(
     ] = SearchSigma.votes,
     seed: Seed = None,
     precision: Annotated[
-        PrecisionName, typer.Option(help="Arithmetic of the forward passes.")
-    ] = PrecisionName.FP32,
+        Precision, typer.Option(help="Arithmetic of the forward passes.")
+    ] = CertifyJob.precision,
     batch_size: Annotated[
         int | None, typer.Option(metavar="B", help="Rows of a forward pass. Default: automatic.")
     ] = None,
@@ -256,8 +209,8 @@ def certify(
         data=data_spec,
         model=model,
         weights=weights,
-        split=split.value,
-        policy=policy.value,
+        split=split,
+        policy=policy,
         sigma=sigma,
         low=low,
         high=high,
@@ -265,15 +218,15 @@ def certify(
         lr=lr,
         draws=draws,
         search_votes=search_votes,
-        noise=noise.value,
+        noise=noise,
         memory=memory,
         n=n,
         n0=n0,
         alpha=alpha,
-        bound=bound.value,
+        bound=bound,
         limit=limit,
         seed=seed,
-        precision=precision.value,
+        precision=precision,
         batch_size="auto" if batch_size is None else batch_size,
     )
     summary = certify_run(job, out)
@@ -293,7 +246,7 @@ def table(
     radii: Annotated[
         str, typer.Option(metavar="R,R,...", help="Radii of the certified accuracy.")
     ] = "0,0.25,0.5,0.75,1",
-    format: Annotated[Format, typer.Option(help="Form of the table.")] = Format.MARKDOWN,
+    format: Annotated[Format, typer.Option(help="Form of the table.")] = "markdown",
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
     try:
@@ -303,7 +256,7 @@ def table(
             f"--radii takes numbers with commas between, got {radii!r}"
         ) from error
     rows = evaluation.compare(evaluation.read_runs(runs), wanted)
-    typer.echo(evaluation.render(rows, format.value))
+    typer.echo(evaluation.render(rows, format))
 
 
 @app.command(epilog="Example:  ddrs audit runs/search      or      ddrs audit sqlite:///memory.db")
@@ -326,7 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on standard error, unless `--debug` is given."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        app(words)
+        app([word for word in words if word != "--debug"])  # it may stand anywhere
     except KeyboardInterrupt:
         _messages.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)

@@ -55,3 +55,8 @@ class StoreMismatchError(StoreError, ValueError):
 
 class RunError(DDRSError, OSError):
     """A run directory that cannot be written, or that was made with another configuration."""
+
+
+def one_line(error: Exception) -> str:
+    """The message of another library's error, as part of one of ours."""
+    return " ".join(str(error).split())

@@ -1,0 +1,40 @@
+"""Image files in a subfolder for each class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ddrs.data.dataset import SPLITS, Dataset, Split, checked
+from ddrs.data.images import Images
+from ddrs.data.reading import existing
+from ddrs.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+)
+
+
+def open_folder(spec: str, source: str, split: Split) -> Dataset:
+    """A directory of images, with or without a folder for each split."""
+    root = existing(spec, source)
+    parts = [name for name in SPLITS if _subfolders(root / name)]
+    if parts and split not in parts:
+        raise DataError(f"{spec}: no split {split}; there is {parts[0]}")
+    # The parts share their numbering, even where one of them lacks a class.
+    roots = [root / name for name in parts] or [root]
+    classes = sorted({name for folder in roots for name in _subfolders(folder)})
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        inside = (root / split if parts else root) / name
+        found = sorted(f for f in inside.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        files += found
+        labels += [label] * len(found)
+    images = Images(spec, files.__getitem__)
+    return checked(spec, split, np.array(labels, np.int64), images, classes)
+
+
+def _subfolders(path: Path) -> list[str]:
+    if not path.is_dir():
+        return []
+    return [child.name for child in path.iterdir() if child.is_dir() and child.name[0] != "."]

@@ -1,0 +1,72 @@
+"""Images in parquet files, read a row group at a time."""
+
+import json
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddrs.data.dataset import Dataset, Split, checked
+from ddrs.data.images import Images
+from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, existing, find_column, reading
+from ddrs.errors import DataError
+
+KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
+
+
+def open_parquet(spec: str, source: str, split: Split) -> Dataset:
+    """A parquet file, or a directory of a file or more for each split."""
+    path = existing(spec, source)
+    files = sorted(path.glob(f"{split}*.parquet")) if path.is_dir() else [path]
+    if not files:
+        found = ", ".join(sorted(file.name for file in path.glob("*.parquet"))) or "none"
+        raise DataError(f"{spec}: no file {split}*.parquet; parquet files there: {found}")
+    with reading(spec):
+        schema = pq.read_schema(files[0])
+        image = find_column(spec, schema.names, IMAGE_COLUMNS)
+        label = find_column(spec, schema.names, LABEL_COLUMNS)
+        tables = [pq.read_table(file, columns=[label]) for file in files]
+        y = pa.concat_tables(tables)[label].to_numpy()
+        cells = _RowGroups(files, image)
+    return checked(spec, split, y, Images(spec, cells), _class_names(schema, label))
+
+
+class _RowGroups:
+    """One column of parquet files, read a row group at a time; the latest groups are kept."""
+
+    def __init__(self, files: Sequence[Path], column: str) -> None:
+        self.column = column
+        self.groups: list[tuple[Path, int]] = []
+        sizes = [0]
+        for file in files:
+            metadata = pq.read_metadata(file)
+            for group in range(metadata.num_row_groups):
+                self.groups.append((file, group))
+                sizes.append(metadata.row_group(group).num_rows)
+        self.starts = list(accumulate(sizes))
+        self.kept: OrderedDict[int, Any] = OrderedDict()
+
+    def __call__(self, index: int) -> Any:
+        number = bisect_right(self.starts, index) - 1
+        if number not in self.kept:
+            file, group = self.groups[number]
+            with pq.ParquetFile(file) as opened:
+                self.kept[number] = opened.read_row_group(group, [self.column])[self.column]
+            while len(self.kept) > 1 and sum(g.nbytes for g in self.kept.values()) > KEPT_BYTES:
+                self.kept.popitem(last=False)
+        self.kept.move_to_end(number)
+        return self.kept[number][index - self.starts[number]].as_py()
+
+
+def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
+    """Names of a Hugging Face `ClassLabel` column, from the file's metadata."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[label]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return None

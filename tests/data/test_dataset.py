@@ -1,0 +1,41 @@
+import pickle
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from data.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
+from ddrs import data
+from ddrs.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "no inputs for the split test"),
+        ([0, -1], "label -1 at index 1 is not a class index"),
+        ([0, 10**12], "label 1000000000000 at index 1 is not a class index"),
+        ([0.0, 1.0], "float64 are not one integer each"),
+        ([0, None], "not one integer each"),
+        (["cat", "dog"], "not one integer each"),
+    ],
+)
+def test_labels_that_are_no_class_indices(tmp_path: Path, labels: list, message: str) -> None:
+    schema = pa.schema([("image", pa.binary()), ("label", pa.array(labels or [0]).type)])
+    rows = {"image": [png(p) for p in COLOUR[: len(labels)]], "label": labels}
+    pq.write_table(pa.table(rows, schema=schema), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=message):
+        data.load(f"parquet:{tmp_path}/a.parquet")
+
+
+def test_batches_are_slices_and_loaders_work(tmp_path: Path) -> None:
+    d = data.load(f"parquet:{write_parquet(tmp_path / 'a.parquet', COLOUR, LABELS)}")
+    assert d.batch(7, 100)[0].shape == (2, 3, 5, 4)
+    assert d.batch(9, 12)[0].shape == (0, 3, 5, 4)
+    x, y = next(iter(DataLoader(d, batch_size=9)))
+    assert torch.equal(x, d.batch(0, 9)[0])
+    assert torch.equal(y, d.batch(0, 9)[1])
+    assert_holds(pickle.loads(pickle.dumps(d)), COLOUR, LABELS)  # as worker processes get it

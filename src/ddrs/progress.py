@@ -34,7 +34,7 @@ class ProgressBar:
     ) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", style="bold"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=10),
             TaskProgressColumn(),
             _Throughput(unit),
             TimeRemainingColumn(compact=True),

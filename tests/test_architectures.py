@@ -96,6 +96,14 @@ def test_normalisation_moves_with_the_module_but_is_no_weight() -> None:
     torch.testing.assert_close(layer(x), torch.tensor([[[[0.5]], [[2.0]]]]))
 
 
+def test_an_input_with_other_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 3 channels, got 1"):
+        architectures.resnet20()(torch.zeros(1, 1, 8, 8))
+    torch.testing.assert_close(
+        architectures.Normalize([0.0], [2.0])(torch.ones(1, 3, 2, 2)), torch.full((1, 3, 2, 2), 0.5)
+    )
+
+
 def test_digits_cnn_learns_the_digits() -> None:
     torch.manual_seed(0)
     digits = load_digits()

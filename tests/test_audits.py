@@ -72,6 +72,18 @@ def test_a_changed_row_is_caught(
     assert kind in {violation.kind for violation in audit_run(run).violations}
 
 
+def test_runs_that_share_a_memory_are_sound(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    memory = f"sqlite:///{tmp_path / 'shared.db'}"
+    for seed in (1, 2):
+        asked = CertifyJob(
+            data, "py:toy:linear", policy="search", sigma=0.5, n=400, seed=seed, memory=memory
+        )
+        certify_run(asked, tmp_path / str(seed), quiet=True)
+        report = audit_run(tmp_path / str(seed))
+        assert report.ok, report.violations
+
+
 def test_a_changed_summary_is_caught(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps({**summary, "acr": summary["acr"] + 0.01}))

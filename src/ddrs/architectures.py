@@ -48,7 +48,9 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `[batch, channels, height, width]`."""
+        """Normalise `[batch, channels, height, width]`; ValueError for other channels."""
+        if len(self.mean) not in (1, x.shape[-3]):  # one channel would be taken for all of them
+            raise ValueError(f"expected {len(self.mean)} channels, got {x.shape[-3]}")
         return (x - self.mean) / self.std
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import recompute_radius
 from ddrs.errors import ConfigurationError, RunError, StoreError
 from ddrs.evaluation import average_certified_radius
 from ddrs.memory import AuditReport, Entry, Memory, Resolution, Violation
+from ddrs.parquet import read_parquet
 from ddrs.runs import CERTIFICATES, MEMORY_FILE, SUMMARY, read_config
 
 __all__ = ["audit_memory", "audit_run", "certificate_faults"]
@@ -101,7 +101,10 @@ def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[t
     certificate = Certificate.from_row(row)
     for fault in certificate_faults(certificate):
         yield "certificate", fault
-    for key in ("model_digest", "n", "n0", "alpha", "bound", "seed"):
+    # A memory that other runs share may answer with a certificate that one of them made.
+    own_memory = config["memory"] in ("none", "run")
+    settings = ("n", "n0", "alpha", "bound", "seed") if own_memory else ()
+    for key in ("model_digest", *settings):
         if row[key] != config[key]:
             yield "configuration", f"its {key} is {row[key]}, the run's is {config[key]}"
     if row["correct"] != (row["prediction"] == row["label"]):
@@ -182,6 +185,6 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then audit")
     try:
-        return list(pq.read_table(file).to_pylist())
+        return list(read_parquet(file).to_pylist())
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{file} is damaged: {error}") from error

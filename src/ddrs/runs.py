@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import RunError
+from ddrs.parquet import read_parquet
 from ddrs.streams import fresh_seed
 
 __all__ = ["Row", "Run", "read_config", "write_atomically"]
@@ -104,7 +105,7 @@ class Run:
     def rows(self) -> list[Row]:
         """The rows so far, in order of index; a line that a kill cut short is not among them."""
         if (self.path / CERTIFICATES).exists():
-            return list(pq.read_table(self.path / CERTIFICATES).to_pylist())
+            return list(read_parquet(self.path / CERTIFICATES).to_pylist())
         journal = self.path / JOURNAL
         if not journal.exists():
             return []

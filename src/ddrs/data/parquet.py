@@ -15,6 +15,7 @@ from ddrs.data.dataset import Dataset, Split, checked
 from ddrs.data.images import Images
 from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, existing, find_column, reading
 from ddrs.errors import DataError
+from ddrs.parquet import read_parquet
 
 KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
 
@@ -30,7 +31,7 @@ def open_parquet(spec: str, source: str, split: Split) -> Dataset:
         schema = pq.read_schema(files[0])
         image = find_column(spec, schema.names, IMAGE_COLUMNS)
         label = find_column(spec, schema.names, LABEL_COLUMNS)
-        tables = [pq.read_table(file, columns=[label]) for file in files]
+        tables = [read_parquet(file, [label]) for file in files]
         y = pa.concat_tables(tables)[label].to_numpy()
         cells = _RowGroups(files, image)
     return checked(spec, split, y, Images(spec, cells), _class_names(schema, label))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ddrs.errors import DataError
 from ddrs.evaluation.logs import read_log
 from ddrs.evaluation.rows import Row
+from ddrs.parquet import read_parquet
 
 __all__ = ["Run", "Summary", "read_rows", "read_run", "read_runs", "read_sigmas"]
 
@@ -105,9 +105,7 @@ def _read_table(run: Path, names: list[str]) -> Any:
             "run the same command again to finish it, or give another directory"
         )
     try:
-        # Opened here, so that a directory of that name is refused and not searched.
-        with path.open("rb") as file:
-            table = pq.read_table(file)
+        table = read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is damaged or not a parquet file: {error}") from error
     missing = [name for name in names if name not in table.column_names]

@@ -287,3 +287,9 @@ def test_a_model_that_insists_on_the_usual_layout_gets_it():
     torch.testing.assert_close(classifier(model).scores(x).detach(), expected)
     counts = classifier(model).count_each(Inputs.of(x, 0), 0.5, 300, "stage")
     assert counts.sum(axis=1).tolist() == [300] * 4
+
+
+def test_a_module_that_is_used_twice_counts_twice():
+    linear, relu = nn.Linear(4, 4), nn.ReLU()
+    once, twice = nn.Sequential(linear, relu), nn.Sequential(linear, relu, linear)
+    assert model_digest(once, "fp32") != model_digest(twice, "fp32")

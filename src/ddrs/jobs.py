@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from ddrs.bounds import Bound, check_bound
 from ddrs.data import Split
 from ddrs.errors import ConfigurationError
+from ddrs.memory import parse_url
 from ddrs.noise import NOISES
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma, SigmaPolicy
 from ddrs.training import TrainingConfig
@@ -93,6 +94,10 @@ class CertifyJob:
             )
         if not 0 < self.alpha < 1:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+        if self.memory not in ("auto", "run", "none"):
+            parse_url(self.memory)
         if self.sigma is not None:
             self.build_policy(None)  # refuse a bad value before anything is loaded
 

@@ -6,7 +6,7 @@
     summary.json            the figures of the run, written last
     memory.db               the memory, where the run has one of its own
 
-While a process works in a run it holds a lock on `config.json`, so two of them cannot mix.
+While a process works in a run it holds a lock on the directory, so two of them cannot mix.
 """
 
 import fcntl
@@ -52,29 +52,38 @@ class Run:
 
     def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        wanted = json.loads(json.dumps(config))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.resumed = (self.path / CONFIG).exists()
-            if self.resumed:
-                found = read_config(self.path)
-                self.config = _with_seed(wanted, found.get("seed"))
-                _refuse_another(self.path, self.config, found)
-            else:
-                if any(entry.name != f"{CONFIG}.partial" for entry in self.path.iterdir()):
-                    raise RunError(
-                        f"{self.path} is not empty and not a run directory; choose another --out"
-                    )
-                self.config = _with_seed(wanted, fresh_seed())
-                write_atomically(self.path / CONFIG, json.dumps(self.config, indent=2) + "\n")
-            self._lock = open(self.path / CONFIG)  # noqa: SIM115
+            self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         try:
+            self._claim(json.loads(json.dumps(config)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, wanted: dict[str, Any]) -> None:
+        """Lock the directory, then make it this configuration's or see that it is."""
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.close()
             raise RunError(f"{self.path} is in use by another process; wait for it") from error
+        self.resumed = (self.path / CONFIG).exists()
+        if self.resumed:
+            found = read_config(self.path)
+            self.config = _with_seed(wanted, found.get("seed"))
+            _refuse_another(self.path, self.config, found)
+            return
+        if any(entry.name != f"{CONFIG}.partial" for entry in self.path.iterdir()):
+            raise RunError(
+                f"{self.path} is not empty and not a run directory; choose another --out"
+            )
+        self.config = _with_seed(wanted, fresh_seed())
+        try:
+            write_atomically(self.path / CONFIG, json.dumps(self.config, indent=2) + "\n")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +98,9 @@ class Run:
 
     def close(self) -> None:
         """Let other processes work in the run."""
-        self._lock.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
     @property
     def summary(self) -> dict[str, Any] | None:

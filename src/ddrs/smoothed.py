@@ -83,6 +83,8 @@ class SmoothedClassifier:
             ) from error
         if n0 < 1 or n < 1:
             raise ConfigurationError(f"n0 and n must be at least 1 vote, got n0={n0}, n={n}")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {seed}")
         if not 0 < alpha < 1:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {alpha}")
         if compile:

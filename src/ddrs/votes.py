@@ -306,11 +306,15 @@ def model_digest(model: nn.Module, precision: Precision) -> str:
     parameters and buffers are not seen: hold normalisation constants in registered buffers.
     """
     digest = hashlib.sha256(f"precision={precision}\n".encode())
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=False):
         kind = type(module)
         settings = module.extra_repr()  # stride, padding, eps, ...
         digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({settings})\n".encode())
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]  # a module used twice counts twice
+    for name, tensor in tensors:
         digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest.update(raw.numpy().data)

@@ -34,8 +34,9 @@ def audit_memory(url: str) -> AuditReport:
 def audit_run(path: str | Path) -> AuditReport:
     """Audit a finished run directory of `ddrs certify`.
 
-    Every radius is recomputed from its counts, every row is held against the configuration, the
-    summary against the rows, and every answer against the memory of the run, which is audited too.
+    Every radius is recomputed from its counts, every row is held against the run's classifier and
+    settings, the summary's inputs, ACR and abstentions against the rows, and every answer against
+    the memory of the run, which is audited too.
 
     Args:
         path: the run directory.

@@ -94,6 +94,9 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Nothing came of it: a corrected command must not be refused for what this one asked.
+        if error and not self.resumed and [p.name for p in self.path.iterdir()] == [CONFIG]:
+            (self.path / CONFIG).unlink()
         self.close()
 
     def close(self) -> None:

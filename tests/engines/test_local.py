@@ -16,7 +16,7 @@ import toy
 from ddrs import models
 from ddrs.certificate import Certificate
 from ddrs.engines.local import certify_run, train_run
-from ddrs.errors import ConfigurationError, DataError, InputError, ModelError, RunError
+from ddrs.errors import ConfigurationError, DataError, InputError, ModelError, RunError, StoreError
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
 from ddrs.training import TrainingConfig
@@ -145,6 +145,15 @@ def test_a_memory_that_lost_answers_is_refused_on_resume(
     with pytest.raises(RunError, match="does not hold the answer"):
         certify_run(asked, tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "certificates.partial").read_text() == kept
+
+
+def test_a_memory_that_cannot_be_opened_leaves_the_directory_free(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    wrong = job(data, policy="search", memory=f"sqlite:///{tmp_path / 'missing' / 'm.db'}")
+    with pytest.raises(StoreError):
+        certify_run(wrong, tmp_path / "run", quiet=True)
+    certify_run(job(data, policy="search"), tmp_path / "run", quiet=True)
+    assert len(rows(tmp_path / "run")) == 12
 
 
 def test_the_scale_of_another_noise_is_not_taken_over(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 import toy
 from ddrs.audits import audit_memory, audit_run
+from ddrs.certificate import Certificate
+from ddrs.certify import recompute_radius
 from ddrs.engines.local import certify_run
 from ddrs.errors import RunError, StoreError
 from ddrs.jobs import CertifyJob
@@ -32,6 +35,13 @@ def change_row(run: Path, number: int, **changes: Any) -> None:
     summary["acr"] = sum(row["radius"] * row["correct"] for row in rows) / len(rows)
     summary["abstained"] = sum(row["prediction"] == -1 for row in rows)
     (run / "summary.json").write_text(json.dumps(summary))
+
+
+def claimed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A row with other counts, and the radius that they would prove."""
+    certificate = replace(Certificate.from_row(row), **changes)
+    radius = recompute_radius(certificate)
+    return {**changes, "radius": radius, "own_radius": radius}
 
 
 def first_own(run: Path) -> tuple[int, dict[str, Any]]:
@@ -70,6 +80,41 @@ def test_a_changed_row_is_caught(
     number, row = first_own(run)
     change_row(run, number, **change(row))
     assert kind in {violation.kind for violation in audit_run(run).violations}
+
+
+def test_a_run_with_a_question_is_sound_and_watched(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = CertifyJob(
+        data, "py:toy:linear", sigma=0.5, n=4000, alpha=0.01, seed=1, at_radii=(0.3,)
+    )
+    certify_run(asked, tmp_path / "run", quiet=True)
+    report = audit_run(tmp_path / "run")
+    assert report.ok, report.violations
+    number, row = first_own(tmp_path / "run")
+    cheats = [
+        claimed(row, looks=1),  # as if it had looked once
+        claimed(row, looks=row["looks"] + 1),
+        claimed(row, n=row["n"] + 1, count=row["count"] + 1),  # stopped where it never looks
+        claimed(row, n=8000, count=8000, runner_up=0),  # went on past the last look
+    ]
+    for cheat in cheats:
+        change_row(tmp_path / "run", number, **cheat)
+        assert [violation.kind for violation in audit_run(tmp_path / "run").violations] == [
+            "configuration"
+        ]
+        change_row(tmp_path / "run", number, **row)
+
+
+def test_a_fixed_run_has_its_n_and_one_look(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = CertifyJob(data, "py:toy:linear", sigma=0.5, n=4000, alpha=0.01, seed=1)
+    certify_run(asked, tmp_path / "run", quiet=True)
+    number, row = first_own(tmp_path / "run")
+    for cheat in (claimed(row, looks=2), claimed(row, n=800, count=800, runner_up=0, looks=1)):
+        change_row(tmp_path / "run", number, **cheat)
+        assert [violation.kind for violation in audit_run(tmp_path / "run").violations] == [
+            "configuration"
+        ]
 
 
 def test_runs_that_share_a_memory_are_sound(tmp_path: Path) -> None:

@@ -175,6 +175,23 @@ def test_the_two_sided_pair_takes_the_smaller_upper_bound():
     assert p_upper <= upper_bound(20, 100, 0.005)
 
 
+@pytest.mark.parametrize("looks", [1, 3, 32])
+def test_looks_share_alpha(looks):
+    assert probability_bounds(80, 5, 100, 0.01, "one-sided", looks)[0] == lower_bound(
+        80, 100, 0.01 / looks
+    )
+    assert probability_bounds(80, 5, 100, 0.01, "two-sided", looks) == (
+        lower_bound(80, 100, 0.01 / looks / 2),
+        upper_bound(5, 100, 0.01 / looks / 2),
+    )
+
+
+@pytest.mark.parametrize("looks", [0, -1, 0.5, float("nan")])
+def test_fewer_than_one_look_is_refused(looks):
+    with pytest.raises(ConfigurationError, match="looks must be at least 1"):
+        probability_bounds(80, 5, 100, 0.01, "one-sided", looks)
+
+
 @pytest.mark.parametrize(("count", "runner_up"), [(10, 0), (70, 30), (55, 45), (0, 0), (99_000, 9)])
 def test_the_p_value_is_scipy_s_and_symmetric(count, runner_up):
     expected = (

@@ -48,6 +48,20 @@ def test_the_record_is_one_json_object_with_every_field():
     assert "\n" not in EXAMPLE.to_json()
 
 
+def test_a_record_from_before_there_were_looks_has_one():
+    record = dataclasses.asdict(EXAMPLE)
+    assert record.pop("looks") == 1
+    assert Certificate.from_json(json.dumps(record)) == EXAMPLE
+    assert Certificate.from_row({**record, "index": 5, "label": 3}) == EXAMPLE
+    later = {**record, "looks": 7}
+    assert Certificate.from_row(later) == Certificate.from_json(json.dumps(later)) != EXAMPLE
+
+
+def test_a_row_that_lacks_something_else_is_refused():
+    with pytest.raises(TypeError, match="sigma"):
+        Certificate.from_row({"prediction": 1})
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"prediction": 1}', "3"])
 def test_what_is_no_record_is_refused(text):
     with pytest.raises((TypeError, ValueError)):

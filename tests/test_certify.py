@@ -18,7 +18,7 @@ from test_certificate import EXAMPLE
 FALSE_ALARM = 1e-6  # how often a correct implementation would fail a simulation; seeds are fixed
 
 
-def claim(counts, selected, *, sigma=0.5, noise=None, alpha=0.001, bound="one-sided"):
+def claim(counts, selected, *, sigma=0.5, noise=None, alpha=0.001, bound="one-sided", looks=1):
     return certify(
         np.array(counts),
         selected,
@@ -26,6 +26,7 @@ def claim(counts, selected, *, sigma=0.5, noise=None, alpha=0.001, bound="one-si
         noise=noise or Gaussian(),
         alpha=alpha,
         bound=bound,
+        looks=looks,
     )
 
 
@@ -45,6 +46,12 @@ def test_counts_are_kept_and_the_radius_is_that_of_the_bounds():
     low = lower_bound(900, 1000, 0.01)
     assert result.p_lower == low
     assert result.radius == pytest.approx(0.5 * stats.norm.ppf(low), rel=1e-10)
+
+
+def test_each_of_several_looks_has_its_share_of_alpha():
+    result = claim([7, 900, 60, 33], 1, alpha=0.01, looks=20)
+    assert result.p_lower == lower_bound(900, 1000, 0.01 / 20)
+    assert result.radius < claim([7, 900, 60, 33], 1, alpha=0.01).radius
 
 
 @pytest.mark.parametrize("selected", [0, 1])
@@ -84,11 +91,11 @@ def test_two_sided_certifies_a_plurality_that_one_sided_cannot():
 @pytest.mark.parametrize("bound", ["one-sided", "two-sided"])
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_anyone_can_recompute_the_radius(noise, bound):
-    for row in ([990, 10, 0], [600, 300, 100], [300, 300, 400]):
-        result = claim(row, 0, noise=noise, bound=bound)
+    for looks, row in enumerate(([990, 10, 0], [600, 300, 100], [300, 300, 400]), start=1):
+        result = claim(row, 0, noise=noise, bound=bound, looks=looks)
         record = dataclasses.replace(
             EXAMPLE,
-            sigma=0.5, norm=noise.norm, bound=bound, count=result.count,
+            sigma=0.5, norm=noise.norm, bound=bound, count=result.count, looks=looks,
             runner_up=result.runner_up, n=1000, alpha=0.001, own_radius=result.radius,
         )  # fmt: skip
         assert recompute_radius(record) == record.own_radius
@@ -98,6 +105,8 @@ def test_anyone_can_recompute_the_radius(noise, bound):
 def test_a_record_that_cannot_be_is_refused():
     with pytest.raises(ConfigurationError, match="cannot come from"):
         recompute_radius(dataclasses.replace(EXAMPLE, runner_up=50))
+    with pytest.raises(ConfigurationError, match="looks"):
+        recompute_radius(dataclasses.replace(EXAMPLE, looks=0))
     with pytest.raises(ConfigurationError, match="linf"):
         recompute_radius(dataclasses.replace(EXAMPLE, norm="linf"))
 

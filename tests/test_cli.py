@@ -1,4 +1,5 @@
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -99,6 +100,14 @@ def test_without_memory_the_command_says_what_that_means(
           "OUT"], 2, "sigma"),
         (["certify", "--data", "digits", "--model", "py:toy:linear", "--n", "0", "--out", "OUT"],
          2, "n="),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--at-radii", "0.5;1",
+          "--out", "OUT"], 2, "--at-radii takes"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--at-radii", "-1",
+          "--out", "OUT"], 2, "at_radii"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--radius-tolerance", "0",
+          "--out", "OUT"], 2, "radius_tolerance"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--radius-tolerance", "0.1",
+          "--at-radii", "0.5", "--out", "OUT"], 2, "not for both"),
         (["train", "--data", "digits", "--sigma", "-1", "--out", "OUT"], 2, "sigma"),
         (["train", "--data", "digits", "--sigma", "1", "--method", "magic", "--out", "OUT"], 2,
          "magic"),
@@ -133,6 +142,23 @@ def test_another_configuration_is_refused_in_one_line(
     assert code == 1
     assert "another configuration" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_question_is_named_below_the_table_and_shows_its_radii(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*certified[:-1], str(tmp_path / "asked"), "--at-radii", "0.3,1"]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    header, *_, footer = out.strip().splitlines()
+    assert re.findall(r"r=\S+", header) == ["r=0.30", "r=1.00"]
+    assert footer.startswith("n at most 400 (until settled at r = 0.3, 1; low at other r), alpha")
+    assert run(capsys, *words)[0] == 0  # the same question goes on, another is refused
+    for other in (["--at-radii", "0.3"], ["--radius-tolerance", "0.1"], []):
+        code, _, err = run(capsys, *words[:-2], *other)
+        assert code == 1
+        assert "another configuration" in err
+    assert run(capsys, "audit", str(tmp_path / "asked"))[0] == 0
 
 
 @pytest.mark.parametrize("words", [["--debug", "table", "gone"], ["table", "gone", "--debug"]])

@@ -2,6 +2,7 @@ import pytest
 
 from ddrs.errors import ConfigurationError
 from ddrs.jobs import CertifyJob
+from ddrs.sampling import AtRadii, RadiusTolerance
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma
 
 
@@ -57,11 +58,36 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
         {"policy": "search", "sigma": 0.5, "low": 0.6},
         {"policy": "gradient", "sigma": 0.5, "lr": 0.0},
         {"policy": "search", "sigma": 0.5, "search_votes": 3},
+        {"at_radii": ()},
+        {"at_radii": (0.5, -0.5)},
+        {"at_radii": (float("nan"),)},
+        {"radius_tolerance": 0.0},
+        {"radius_tolerance": float("nan")},
+        {"at_radii": (0.5,), "radius_tolerance": 0.1},
     ],
 )
 def test_a_value_that_can_never_work_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         CertifyJob("digits", "model", **changes)  # type: ignore[arg-type]
+
+
+def test_the_question_is_part_of_the_record() -> None:
+    plain = CertifyJob("digits", "m", sigma=0.5)
+    radii = CertifyJob("digits", "m", sigma=0.5, at_radii=(0.25, 0.5))
+    tolerance = CertifyJob("digits", "m", sigma=0.5, radius_tolerance=0.05)
+    asked = [
+        (
+            job.record(job.build_policy(None))["at_radii"],
+            job.record(job.build_policy(None))["radius_tolerance"],
+        )
+        for job in (plain, radii, tolerance)
+    ]
+    assert asked == [(None, None), ((0.25, 0.5), None), (None, 0.05)]
+    assert [job.question for job in (plain, radii, tolerance)] == [
+        None,
+        AtRadii((0.25, 0.5)),
+        RadiusTolerance(0.05),
+    ]
 
 
 def test_the_record_names_what_decides_results_and_nothing_else() -> None:

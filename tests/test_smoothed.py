@@ -200,7 +200,6 @@ def test_bad_inputs_are_one_clear_error(x, call):
         {"bound": "both"},
         {"precision": "int8"},
         {"batch_size": 0},
-        {"compile": True},
         {"memory": "sqlite:///regions.db"},
     ],
 )
@@ -349,7 +348,7 @@ class Quarrel:
 @pytest.mark.parametrize("noise", [Gaussian(), Uniform()])
 def test_a_batch_is_answered_as_if_one_by_one(call, noise):
     # Class 0 is a small ball: balls of class 1 certified under a large sigma reach into it.
-    x = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = torch.rand(40, 2, generator=torch.Generator().manual_seed(5)) * 2 - 1
     x = torch.cat([x, x[:5]])
     answers, entries = [], []
     for rows in (45, 1, 7):

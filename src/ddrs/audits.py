@@ -15,6 +15,7 @@ from ddrs.evaluation import average_certified_radius
 from ddrs.memory import AuditReport, Entry, Memory, Resolution, Violation
 from ddrs.parquet import read_parquet
 from ddrs.runs import CERTIFICATES, MEMORY_FILE, SUMMARY, read_config
+from ddrs.sampling import ask, look_times
 
 __all__ = ["audit_memory", "audit_run", "certificate_faults"]
 
@@ -104,10 +105,16 @@ def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[t
         yield "certificate", fault
     # A memory that other runs share may answer with a certificate that one of them made.
     own_memory = config["memory"] in ("none", "run")
-    settings = ("n", "n0", "alpha", "bound", "seed") if own_memory else ()
+    settings = ("n0", "alpha", "bound", "seed") if own_memory else ()
     for key in ("model_digest", *settings):
         if row[key] != config[key]:
             yield "configuration", f"its {key} is {row[key]}, the run's is {config[key]}"
+    if own_memory:
+        times = look_times(config["n"], ask(config.get("at_radii"), config.get("radius_tolerance")))
+        if certificate.n not in times:
+            yield "configuration", f"its n is {certificate.n}, where the run never looks"
+        if certificate.looks != len(times):
+            yield "configuration", f"its looks are {certificate.looks}, the run's {len(times)}"
     if row["correct"] != (row["prediction"] == row["label"]):
         yield "correct", f"class {row['prediction']} for label {row['label']} is marked wrongly"
     if config["memory"] == "none" and certificate.outcome not in ("own", "abstained"):

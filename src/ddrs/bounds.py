@@ -56,7 +56,12 @@ def upper_bound(count: int, n: int, alpha: float) -> float:
 
 
 def probability_bounds(
-    count: int, runner_up: int, n: int, alpha: float, bound: Bound = "one-sided"
+    count: int,
+    runner_up: int,
+    n: int,
+    alpha: float,
+    bound: Bound = "one-sided",
+    looks: int = 1,
 ) -> tuple[float, float]:
     """(p_lower, p_upper): the selected class is at least, and any other class at most, so likely.
 
@@ -66,26 +71,34 @@ def probability_bounds(
     so no correction for the number of classes is needed. Both require that the class was selected
     on other votes.
 
+    Votes that could be looked at `looks` times, at numbers of votes fixed beforehand, have the pair
+    of every look at level alpha / looks: by the union bound all of them then hold at once with
+    probability at least 1 - alpha, so when to stop may depend on what was seen.
+
     Args:
         count: votes for the selected class.
         runner_up: largest number of votes for any other class.
         n: votes.
-        alpha: failure probability of the pair.
+        alpha: failure probability of the pair, at all looks together.
         bound: `"one-sided"` or `"two-sided"`.
+        looks: how often the votes could be looked at; 1 for a fixed sample.
 
     Raises:
         ConfigurationError: the arguments are out of range.
     """
     check_bound(bound)
+    if not looks >= 1:
+        raise ConfigurationError(f"looks must be at least 1, got {looks}")
     if runner_up < 0 or count + runner_up > n:
         raise ConfigurationError(
             f"votes {count} and {runner_up} for two classes cannot come from n = {n} votes"
         )
+    level = alpha / looks
     if bound == "one-sided":
-        p_lower = lower_bound(count, n, alpha)
+        p_lower = lower_bound(count, n, level)
         return p_lower, _complement(p_lower)
-    p_lower = lower_bound(count, n, alpha / 2)
-    return p_lower, min(_complement(p_lower), upper_bound(runner_up, n, alpha / 2))
+    p_lower = lower_bound(count, n, level / 2)
+    return p_lower, min(_complement(p_lower), upper_bound(runner_up, n, level / 2))
 
 
 def binomial_p_value(count: int, runner_up: int) -> float:

@@ -21,8 +21,9 @@ class Certificate:
     """Within `radius` of the input, in `norm`, the smoothed classifier answers `prediction`.
 
     `prediction` and `radius` are the answer; the rest is the evidence. `own_radius` follows from
-    `count`, `runner_up`, `n`, `alpha`, `bound`, `sigma` and `norm` alone (`ddrs.recompute_radius`);
-    `radius` differs from it only where the memory had to cut it or could enlarge it (`outcome`).
+    `count`, `runner_up`, `n`, `looks`, `alpha`, `bound`, `sigma` and `norm` alone
+    (`ddrs.recompute_radius`); `radius` differs from it only where the memory had to cut it or
+    could enlarge it (`outcome`).
 
     Attributes:
         prediction: the certified class, or `ABSTAIN`.
@@ -37,7 +38,9 @@ class Certificate:
         p_upper: upper confidence bound of any other class's probability under noise.
         count: votes for the selected class among the `n` estimation votes.
         runner_up: largest number of estimation votes for any other class.
-        n: estimation votes.
+        n: estimation votes, counted until the estimation stopped.
+        looks: how often the estimation votes could be looked at, each time at level alpha / looks;
+            1 where `n` was fixed beforehand.
         n0: selection votes.
         alpha: probability with which the claim of the own votes may be wrong.
         votes: noisy forward passes behind it: selection, choice of sigma and estimation.
@@ -60,6 +63,7 @@ class Certificate:
     count: int
     runner_up: int
     n: int
+    looks: int = 1  # records made before there was a choice do not have it
     n0: int
     alpha: float
     votes: int
@@ -75,7 +79,7 @@ class Certificate:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Certificate":
         """The record in a row of `certificates.parquet`, which has more columns."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})
 
     @classmethod
     def from_json(cls, text: str) -> "Certificate":

@@ -28,7 +28,14 @@ class Claim:
 
 
 def certify(
-    counts: Counts, selected: int, *, sigma: float, noise: Noise, alpha: float, bound: Bound
+    counts: Counts,
+    selected: int,
+    *,
+    sigma: float,
+    noise: Noise,
+    alpha: float,
+    bound: Bound,
+    looks: int = 1,
 ) -> Claim:
     """CERTIFY of Cohen et al. (2019, section 3.2.2), after the votes are in.
 
@@ -36,7 +43,8 @@ def certify(
     abstention, the smoothed classifier g(x) = argmax_c P(f(x + sigma e) = c) answers `prediction`
     at every point closer to x than `radius`, in the norm that the noise certifies.
 
-    The guarantee needs `selected` to be independent of `counts`: it must come from other votes.
+    The guarantee needs `selected` to be independent of `counts`: it must come from other votes. It
+    holds at all of `looks` numbers of votes at once, if they were fixed beforehand.
 
     Args:
         counts: `[classes]` estimation votes at x.
@@ -45,11 +53,12 @@ def certify(
         noise: the smoothing distribution.
         alpha: failure probability.
         bound: `"one-sided"` or `"two-sided"`.
+        looks: how often the votes could be looked at; 1 for a fixed sample.
     """
     n = int(counts.sum())
     count = int(counts[selected])
     runner_up = int(np.delete(counts, selected).max(initial=0))
-    p_lower, p_upper = probability_bounds(count, runner_up, n, alpha, bound)
+    p_lower, p_upper = probability_bounds(count, runner_up, n, alpha, bound, looks)
     radius = noise.radius(sigma, p_lower, p_upper)
     prediction = int(selected) if radius > 0 else ABSTAIN
     return Claim(prediction, radius, p_lower, p_upper, count, runner_up)
@@ -79,5 +88,6 @@ def recompute_radius(certificate: Certificate) -> float:
         certificate.n,
         certificate.alpha,
         certificate.bound,
+        certificate.looks,
     )
     return noise_for_norm(certificate.norm).radius(certificate.sigma, p_lower, p_upper)

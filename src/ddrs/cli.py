@@ -16,6 +16,7 @@ from ddrs.data import Split
 from ddrs.demo import run_demo
 from ddrs.engines.local import certify_run, train_run
 from ddrs.errors import ConfigurationError, DDRSError
+from ddrs.evaluation import DEFAULT_RADII
 from ddrs.evaluation.table import Format
 from ddrs.jobs import CertifyJob, PolicyName, TrainJob
 from ddrs.sigma import GradientSigma, SearchSigma
@@ -171,7 +172,27 @@ def certify(
             "with gradient and search); `none` for none (the default with fixed).",
         ),
     ] = "auto",
-    n: Annotated[int, typer.Option("--n", metavar="N", help="Estimation votes.")] = CertifyJob.n,
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", metavar="N", help="Estimation votes; the most where a question is put."
+        ),
+    ] = CertifyJob.n,
+    at_radii: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,R,...",
+            help="Question: which of these radii are certified? An input stops once it is settled.",
+        ),
+    ] = None,
+    radius_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="Question: how large is the radius? An input stops once more votes could add "
+            "less than T.",
+        ),
+    ] = None,
     n0: Annotated[int, typer.Option("--n0", metavar="N0", help="Selection votes.")] = CertifyJob.n0,
     alpha: Annotated[
         float, typer.Option(metavar="A", help="Failure probability of one certificate.")
@@ -200,8 +221,12 @@ def certify(
     precision: Annotated[
         Precision, typer.Option(help="Arithmetic of the forward passes.")
     ] = CertifyJob.precision,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Certify a compiled copy of the model, which is faster."),
+    ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="B", help="Rows of a forward pass. Default: automatic.")
+        int | None, typer.Option(metavar="B", help="Rows of a forward pass. Default: the fastest.")
     ] = None,
 ) -> None:
     """Certify the inputs of a dataset; stopped at any moment, the same command goes on."""
@@ -221,12 +246,15 @@ def certify(
         noise=noise,
         memory=memory,
         n=n,
+        at_radii=None if at_radii is None else _radii("--at-radii", at_radii),
+        radius_tolerance=radius_tolerance,
         n0=n0,
         alpha=alpha,
         bound=bound,
         limit=limit,
         seed=seed,
         precision=precision,
+        compile=compile,
         batch_size="auto" if batch_size is None else batch_size,
     )
     summary = certify_run(job, out)
@@ -235,7 +263,8 @@ def certify(
             "note: sigma differs between inputs and the memory is off, so these certificates "
             "are not sound together"
         )
-    typer.echo(evaluation.render(evaluation.compare([evaluation.read_run(out)])))
+    shown = evaluation.compare([evaluation.read_run(out)], job.at_radii or DEFAULT_RADII)
+    typer.echo(evaluation.render(shown))
 
 
 @app.command(epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
@@ -249,12 +278,7 @@ def table(
     format: Annotated[Format, typer.Option(help="Form of the table.")] = "markdown",
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
-    try:
-        wanted = [float(radius) for radius in radii.split(",")]
-    except ValueError as error:
-        raise ConfigurationError(
-            f"--radii takes numbers with commas between, got {radii!r}"
-        ) from error
+    wanted = _radii("--radii", radii)  # before anything is read
     rows = evaluation.compare(evaluation.read_runs(runs), wanted)
     typer.echo(evaluation.render(rows, format))
 
@@ -273,6 +297,15 @@ def audit(
     typer.echo(f"{target}: {report.entries} entries, {verdict}")
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _radii(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(radius) for radius in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option} takes numbers with commas between, got {text!r}"
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from ddrs.data import Split
 from ddrs.errors import ConfigurationError
 from ddrs.memory import parse_url
 from ddrs.noise import NOISES
+from ddrs.sampling import Question, ask
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma, SigmaPolicy
 from ddrs.training import TrainingConfig
 from ddrs.votes import Precision
@@ -42,13 +43,18 @@ class CertifyJob:
         noise: `"gaussian"` (l2) or `"uniform"` (l1).
         memory: a URL; `"run"` for one in the run directory; `"none"`; or `"auto"`, which is
             `"run"` where sigma is chosen per input and `"none"` elsewhere.
-        n: estimation votes.
+        n: estimation votes; the most of them, where a question is asked.
+        at_radii: stop an input once it is settled which of these radii are certified; None to not
+            ask.
+        radius_tolerance: stop an input once more votes could add less than this to its radius; None
+            to not ask.
         n0: selection votes.
         alpha: failure probability of one certificate.
         bound: `"one-sided"` or `"two-sided"`.
         limit: how many inputs, from the first; None for all.
         seed: key of all randomness; None for a fresh one.
         precision: `"fp32"` or `"bf16"`.
+        compile: certify a compiled copy of the model; part of the classifier's identity.
         batch_size: rows of one forward pass; it does not decide results.
 
     Raises:
@@ -70,12 +76,15 @@ class CertifyJob:
     noise: str = "gaussian"
     memory: str = "auto"
     n: int = 100_000
+    at_radii: tuple[float, ...] | None = None
+    radius_tolerance: float | None = None
     n0: int = 100
     alpha: float = 0.001
     bound: Bound = "one-sided"
     limit: int | None = None
     seed: int | None = None
     precision: Precision = "fp32"
+    compile: bool = False
     batch_size: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
@@ -96,6 +105,7 @@ class CertifyJob:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+        ask(self.at_radii, self.radius_tolerance)
         if self.memory not in ("auto", "run", "none"):
             parse_url(self.memory)
         if self.sigma is not None:
@@ -115,6 +125,11 @@ class CertifyJob:
         if self.policy == "gradient":
             return GradientSigma(initial, self.low, self.high, self.steps, self.lr, self.draws)
         return SearchSigma(initial, self.low, self.high, self.search_votes)
+
+    @property
+    def question(self) -> Question | None:
+        """What the estimation votes are to settle; None for `n` votes each."""
+        return ask(self.at_radii, self.radius_tolerance)
 
     def record(self, policy: SigmaPolicy, **facts: Any) -> dict[str, Any]:
         """What decides the results, for `config.json`: the job, its policy, and `facts`."""

@@ -1,6 +1,6 @@
 """`SmoothedClassifier`: joins noise, votes, the choice of sigma, proof and memory for one batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
@@ -16,6 +16,7 @@ from ddrs.certify import certify, predict
 from ddrs.errors import ConfigurationError, DDRSError, StoreError, StoreMismatchError
 from ddrs.memory import Memory, Resolution
 from ddrs.noise import Gaussian, Noise
+from ddrs.sampling import Question, ask, look_times, sample
 from ddrs.sigma import FixedSigma, SigmaPolicy
 from ddrs.streams import fresh_seed
 from ddrs.version import __version__
@@ -42,15 +43,17 @@ class SmoothedClassifier:
         noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
         memory: regions certified so far. It is bound to this classifier, noise and norm.
         n0: votes that select the class.
-        n: votes that certify it.
+        n: votes that certify it; the most of them, where `certify` is asked a question.
         alpha: probability with which one certificate may be wrong.
         bound: `"one-sided"` or `"two-sided"` (`ddrs.bounds.probability_bounds`).
         seed: key of all random streams: the same seed gives the same counts for the same input. By
             default every call draws a fresh one from the operating system; do so wherever an
             adversary could learn a fixed one.
-        batch_size: rows of one forward pass, or `"auto"`.
+        batch_size: rows of one forward pass, or `"auto"` for the fastest, found while voting. It
+            does not decide results.
         precision: `"fp32"` or `"bf16"`; part of the classifier's identity.
-        compile: reserved for compiled classifiers, which this version does not have yet.
+        compile: certify a compiled copy of the model, which is faster on a CPU; part of the
+            classifier's identity. Needs `pip install 'ddrs[compile]'`.
 
     Raises:
         ConfigurationError: an argument that can never work.
@@ -87,8 +90,6 @@ class SmoothedClassifier:
             raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {seed}")
         if not 0 < alpha < 1:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {alpha}")
-        if compile:
-            raise ConfigurationError("compile=True is not supported by this version; leave it out")
         check_bound(bound)
         self.noise = noise
         if isinstance(sigma, int | float | np.floating | np.integer):
@@ -99,7 +100,12 @@ class SmoothedClassifier:
             raise ConfigurationError(f"memory must be a Memory, got {memory!r}; use Memory(url)")
         self.policy = sigma
         self.base = NoisyClassifier(
-            model, num_classes, self.noise, batch_size=batch_size, precision=precision
+            model,
+            num_classes,
+            self.noise,
+            batch_size=batch_size,
+            precision=precision,
+            compile=compile,
         )
         self.memory = memory
         self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed
@@ -116,33 +122,47 @@ class SmoothedClassifier:
         """The most noisy forward passes that one certificate takes."""
         return self.n0 + self.policy.cost + self.n
 
-    def certify(self, x: Tensor) -> list[Certificate]:
-        """Certify a batch.
+    def certify(
+        self,
+        x: Tensor,
+        *,
+        at_radii: Sequence[float] | None = None,
+        radius_tolerance: float | None = None,
+    ) -> list[Certificate]:
+        """Certify a batch, with `n` votes an input or with as few as a question takes.
+
+        A question costs no confidence: alpha covers every look at the votes, whenever the sampling
+        stops (`ddrs.sampling`). The radius is the one proved by then.
 
         With a memory, the result is as if the inputs came one by one in this order, and every
         answer is durable before this returns.
 
         Args:
             x: `[batch, *input]` float tensor of finite values.
+            at_radii: stop once it is settled which of these radii are certified, in the units of
+                the input; radius 0 asks whether any class is.
+            radius_tolerance: stop once more votes could add less than this to the radius.
 
         Returns:
             One certificate an input, in order.
 
         Raises:
+            ConfigurationError: both questions, or one that is none.
             InputError: `x` is not such a tensor.
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
         """
+        question = ask(at_radii, radius_tolerance)
         inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
         if not len(inputs):
             return []
         with self._at_work(inputs):
             if self.memory is None:
-                return self._own_certificates(inputs)
+                return self._own_certificates(inputs, question)
             points = _points(inputs)
             stored = [self.memory.recall(point) for point in points]
             rows = [row for row, known in enumerate(stored) if known is None]
-            own = self._own_certificates(inputs.take(rows)) if rows else []
+            own = self._own_certificates(inputs.take(rows), question) if rows else []
             fresh = iter(self._resolve(self.memory, [points[row] for row in rows], own))
             return [next(fresh) if known is None else _restore(known) for known in stored]
 
@@ -168,7 +188,7 @@ class SmoothedClassifier:
     def _predict_from(self, memory: Memory, inputs: Inputs) -> list[int]:
         points = _points(inputs)
         rows = [row for row, point in enumerate(points) if memory.lookup(point) is None]
-        own = self._own_certificates(inputs.take(rows)) if rows else []
+        own = self._own_certificates(inputs.take(rows), None) if rows else []
         candidates = dict(zip(rows, own, strict=True))
         answers = []
         for row, point in enumerate(points):
@@ -190,14 +210,24 @@ class SmoothedClassifier:
         choice = self.policy.choose(self.base, inputs, selected)
         return choice.sigma, selected, choice.votes + self.n0
 
-    def _own_certificates(self, inputs: Inputs) -> list[Certificate]:
+    def _own_certificates(self, inputs: Inputs, question: Question | None) -> list[Certificate]:
         sigmas, selected, spent = self._choose(inputs)
-        counts = self.base.count_each(inputs, sigmas, self.n, "estimation")
+        counts = sample(
+            self.base,
+            inputs,
+            sigmas,
+            selected,
+            question,
+            n=self.n,
+            alpha=self.alpha,
+            bound=self.bound,
+        )
+        looks = len(look_times(self.n, question))
         return [
             self._certificate(
-                inputs, row, counts[row], int(selected[row]), float(sigma), int(votes)
+                inputs, row, counts[row], looks, int(selected[row]), float(sigma), int(before)
             )
-            for row, (sigma, votes) in enumerate(zip(sigmas, spent + self.n, strict=True))
+            for row, (sigma, before) in enumerate(zip(sigmas, spent, strict=True))
         ]
 
     def _certificate(
@@ -205,13 +235,21 @@ class SmoothedClassifier:
         inputs: Inputs,
         row: int,
         counts: npt.NDArray[np.int64],
+        looks: int,
         selected: int,
         sigma: float,
-        votes: int,
+        before: int,
     ) -> Certificate:
         claim = certify(
-            counts, selected, sigma=sigma, noise=self.noise, alpha=self.alpha, bound=self.bound
+            counts,
+            selected,
+            sigma=sigma,
+            noise=self.noise,
+            alpha=self.alpha,
+            bound=self.bound,
+            looks=looks,
         )
+        n = int(counts.sum())
         return Certificate(
             prediction=claim.prediction,
             radius=claim.radius,
@@ -225,10 +263,11 @@ class SmoothedClassifier:
             p_upper=claim.p_upper,
             count=claim.count,
             runner_up=claim.runner_up,
-            n=self.n,
+            n=n,
+            looks=looks,
             n0=self.n0,
             alpha=self.alpha,
-            votes=votes,
+            votes=before + n,
             input_digest=inputs.digests[row],
             model_digest=self.base.digest,
             seed=inputs.seed,

@@ -59,7 +59,7 @@ class Stream:
 
         Args:
             out: where the draws go.
-            sample: fills a piece of `out` from a generator, element by element in order.
+            sample: fills a piece of `out` from a generator, draw by draw.
         """
         done = 0
         while done < len(out):
@@ -73,4 +73,17 @@ class Stream:
     def _open(self, chunk: int) -> np.random.Generator:
         name = f"{self.seed}/{self.digest}/{self.stage}/{chunk}".encode()
         key = hashlib.blake2b(name, digest_size=32, person=b"ddrs-stream").digest()
-        return np.random.Generator(np.random.SFC64(int.from_bytes(key, "little")))
+        return np.random.Generator(np.random.SFC64(_Key(key)))  # type: ignore[arg-type]
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """Hashed bytes as the seed of a generator: mixing them once more would cost five times more."""
+
+    def __init__(self, key: bytes) -> None:
+        self._words = np.frombuffer(key, dtype=np.uint64)
+
+    def generate_state(
+        self, n_words: int, dtype: npt.DTypeLike = np.uint32
+    ) -> npt.NDArray[np.uint32 | np.uint64]:
+        """The first `n_words` words of the key."""
+        return self._words.view(dtype)[:n_words]

@@ -14,11 +14,13 @@ import torch
 
 import toy
 from ddrs import models
+from ddrs.audits import audit_run
 from ddrs.certificate import Certificate
 from ddrs.engines.local import certify_run, train_run
 from ddrs.errors import ConfigurationError, DataError, InputError, ModelError, RunError, StoreError
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
+from ddrs.sampling import look_times
 from ddrs.training import TrainingConfig
 
 TESTS = Path(__file__).parents[1]
@@ -73,6 +75,61 @@ def test_batch_size_and_grouping_do_not_change_results(tmp_path: Path) -> None:
         asked = job(data, policy="search", batch_size=size, n=100)
         certify_run(asked, tmp_path / str(size), quiet=True)
     assert rows(tmp_path / "1") == rows(tmp_path / "7") == rows(tmp_path / "512")
+
+
+QUESTIONS = [{"at_radii": (0.3, 0.8)}, {"radius_tolerance": 0.1}]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("policy", ["fixed", "search"])
+def test_a_question_stops_inputs_one_by_one(
+    tmp_path: Path, policy: str, question: dict[str, object]
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy=policy, n=4000, **question)
+    summary = certify_run(asked, tmp_path / "run", quiet=True)
+    table = rows(tmp_path / "run")
+    times = look_times(4000, asked.question)
+    assert {row["looks"] for row in table} == {len(times)}
+    assert {row["n"] for row in table} <= set(times)
+    assert len({row["n"] for row in table}) > 1
+    assert summary["n"] is None
+    assert summary["n_at_most"] == 4000
+    assert summary["question"] == str(asked.question)
+    assert summary["votes"] == sum(row["votes"] for row in table)  # type: ignore[misc]
+    assert ("0.30" in summary["certified_accuracy"]) == ("at_radii" in question)
+    for size in (1, 7):
+        certify_run(replace(asked, batch_size=size), tmp_path / str(size), quiet=True)
+        assert rows(tmp_path / str(size)) == table
+    report = audit_run(tmp_path / "run")
+    assert report.ok, report.violations
+
+
+def test_a_run_resumes_with_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, n=4000, radius_tolerance=0.1)
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    with pytest.raises(RunError, match="another configuration"):
+        certify_run(replace(asked, radius_tolerance=None), tmp_path / "run", quiet=True)
+    certify_run(asked, tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("question", [{}, QUESTIONS[0]])
+def test_the_bar_ends_full_and_names_its_unit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    question: dict[str, object],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    data = toy.write_inputs(tmp_path / "data.npz")
+    certify_run(job(data, n=4000, **question), tmp_path / "run")
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert "12/12 inputs" in shown
+    assert (" settled/s" in shown) == bool(question)
 
 
 @pytest.mark.parametrize("policy", ["fixed", "search"])

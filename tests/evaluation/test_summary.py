@@ -73,6 +73,8 @@ def test_every_figure_by_hand() -> None:
         "n0": 100,
         "alpha": 0.001,
         "norm": "l2",
+        "n_at_most": None,
+        "question": None,
     }
     assert intervals.keys() == summary["certified_accuracy"].keys()
     assert intervals["0.50"] == pytest.approx(list(proportion_confint(2, 4, method="beta")))
@@ -122,6 +124,19 @@ def test_what_differs_between_inputs_is_null() -> None:
     summary = summarise([record(), record(n=10)], seconds=1, memory_entries=0)
 
     assert (summary["n"], summary["n0"]) == (None, 100)
+
+
+def test_a_run_that_stops_early_says_so() -> None:
+    summary = summarise(
+        [record(n=300), record(n=400)],
+        seconds=1,
+        memory_entries=None,
+        n_at_most=1000,
+        question="until settled",
+    )
+
+    found = (summary["n"], summary["n_at_most"], summary["question"])
+    assert found == (None, 1000, "until settled")
 
 
 def test_no_records_are_refused() -> None:

@@ -45,6 +45,7 @@ def test_compare_keeps_exact_figures() -> None:
     assert (1 - high) ** 3 + 3 * high * (1 - high) ** 2 == pytest.approx(0.025)
     assert (log["acr"], log["abstained"], log["seconds"]) == (0.25, 1, 4.5)
     unknown = ("clean_accuracy", "votes", "trimmed", "inherited", "n", "alpha", "sound_together")
+    assert [log["n_at_most"], log["question"], run["question"]] == [None] * 3
     assert [log[key] for key in unknown] == [None] * len(unknown)
     assert run["acr"] == pytest.approx(1.4999 / 3)
     assert [run[key] for key in unknown] == [2 / 3, 330_300, 2, 0, 100_000, 0.001, True]
@@ -88,6 +89,25 @@ def test_certificates_that_are_not_sound_together_are_marked() -> None:
     assert text.endswith(
         "* sigma varies without a memory: these certificates are not sound together."
     )
+
+
+EARLY = ("early", CHOSEN, SUMMARY | {"n": None, "n_at_most": 20_000, "question": "until enough"})
+
+
+@pytest.mark.parametrize(
+    ("runs", "start"),
+    [
+        ([EARLY], "n at most 20000 (until enough), alpha = 0.001"),
+        ([RUN, EARLY], "n = 100000 / at most 20000 (until enough), alpha"),
+        ([EARLY, RUN], "n at most 20000 (until enough) / 100000, alpha"),
+        # even where all inputs happened to stop at the same number
+        ([(*EARLY[:2], EARLY[2] | {"n": 500})], "n at most 20000 (until enough), alpha"),
+    ],
+)
+def test_the_footer_says_when_votes_stopped(runs: list[Any], start: str) -> None:
+    footer = render(compare(runs, [0.5])).splitlines()[-1]
+
+    assert footer.startswith(start)
 
 
 def test_runs_on_other_inputs_are_called_out() -> None:

@@ -44,7 +44,7 @@ def objective(model, x, draws, sigma, selected, noise):
     return np.array(values)
 
 
-def problem(noise, n, classes=5, inputs=7):
+def problem(noise, n, classes=5, inputs=12):
     rng = np.random.default_rng(4)
     model = Table(8, classes)
     x = torch.from_numpy(0.5 * rng.normal(size=(inputs, 8)))

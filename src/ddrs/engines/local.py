@@ -17,7 +17,7 @@ from ddrs.certificate import Certificate
 from ddrs.data import Dataset
 from ddrs.digests import input_digest
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
-from ddrs.evaluation import summarise
+from ddrs.evaluation import DEFAULT_RADII, summarise
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
 from ddrs.noise import NOISES, Noise
@@ -56,7 +56,9 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
     # A scale is a standard deviation or a half-width: one does not stand in for the other.
     policy = job.build_policy(loaded.sigma if loaded.noise in (None, job.noise) else None)
     noise = NOISES[job.noise]
-    trial = NoisyClassifier(loaded.module, classes, noise, precision=job.precision)
+    trial = NoisyClassifier(
+        loaded.module, classes, noise, precision=job.precision, compile=job.compile
+    )
     with trial.frozen():
         trial.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
     config = job.record(
@@ -83,19 +85,25 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
                 seed=run.config["seed"],
                 batch_size=job.batch_size,
                 precision=job.precision,
+                compile=job.compile,
             )
-            _certify_rest(smoothed, dataset, run, quiet)
+            _certify_rest(smoothed, dataset, job, run, quiet)
             rows = run.rows()
             summary = summarise(
                 rows,
                 seconds=sum(row["seconds"] for row in rows),
                 memory_entries=None if memory is None else len(memory),
+                radii=sorted({*DEFAULT_RADII, *(job.at_radii or ())}),
+                n_at_most=job.n,
+                question=None if job.question is None else str(job.question),
             )
         run.finish(summary)
         return summary
 
 
-def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quiet: bool) -> None:
+def _certify_rest(
+    smoothed: SmoothedClassifier, dataset: Dataset, job: CertifyJob, run: Run, quiet: bool
+) -> None:
     """Certify the inputs that the run has no row for, in groups of a few seconds each."""
     done = run.rows()
     _check_same_inputs(done, dataset)
@@ -109,13 +117,15 @@ def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quie
     group = 1
     title = f"certify {dataset.name} ({run.config['policy']['name']})"
     votes_done = len(done) * smoothed.cost
-    with ProgressBar(title, total * smoothed.cost, "votes", done=votes_done, quiet=quiet) as bar:
+    # The bar goes by the most votes that inputs can take: those that a question spares count too.
+    unit = "votes" if job.question is None else "settled"
+    with ProgressBar(title, total * smoothed.cost, unit, done=votes_done, quiet=quiet) as bar:
         smoothed.base.on_votes = bar.advance
         while rest:
             bar.note(f"{total - len(rest)}/{total} inputs")
             indices, rest = rest[:group], rest[group:]
             start = time.perf_counter()
-            rows = _certify_group(smoothed, dataset, indices)
+            rows = _certify_group(smoothed, dataset, job, indices)
             seconds = time.perf_counter() - start
             run.append({**row, "seconds": seconds / len(rows)} for row in rows)
             bar.reach((total - len(rest)) * smoothed.cost)
@@ -125,12 +135,14 @@ def _certify_rest(smoothed: SmoothedClassifier, dataset: Dataset, run: Run, quie
 
 
 def _certify_group(
-    smoothed: SmoothedClassifier, dataset: Dataset, indices: Sequence[int]
+    smoothed: SmoothedClassifier, dataset: Dataset, job: CertifyJob, indices: Sequence[int]
 ) -> list[Row]:
     examples = [dataset[index] for index in indices]
     x = torch.stack([image for image, _ in examples])
     try:
-        certificates = smoothed.certify(x)
+        certificates = smoothed.certify(
+            x, at_radii=job.at_radii, radius_tolerance=job.radius_tolerance
+        )
         with smoothed.base.frozen():
             clean = smoothed.base.classify(x)
     except DDRSError as error:

@@ -28,6 +28,8 @@ def summarise(
     seconds: float,
     memory_entries: int | None,
     radii: Iterable[float] = DEFAULT_RADII,
+    n_at_most: int | None = None,
+    question: str | None = None,
 ) -> dict[str, Any]:
     """Summarise a run, in plain types that JSON can hold.
 
@@ -37,6 +39,8 @@ def summarise(
         seconds: time that the run took.
         memory_entries: answers stored in the memory; None when the run had no memory.
         radii: radii to give the certified accuracy at.
+        n_at_most: the most estimation votes that an input could take; None where it is not known.
+        question: when the estimation of an input stopped; None for a fixed number of votes.
 
     Returns:
         The summary. `clean_accuracy` is the base classifier's, without noise. `sound_together` is
@@ -49,7 +53,11 @@ def summarise(
         ConfigurationError: a radius that is negative or not a number.
     """
     try:
-        return _summarise(records, float(seconds), memory_entries, radii)
+        return {
+            **_summarise(records, float(seconds), memory_entries, radii),
+            "n_at_most": n_at_most,
+            "question": question,
+        }
     except KeyError as error:
         raise InputError(f"the records have no column {error.args[0]}") from error
 

@@ -21,6 +21,7 @@ Format = Literal["markdown", "csv", "json"]
 
 UNKNOWN = "-"
 NOT_TOGETHER = "*"
+AT_MOST = "at most"
 
 
 def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Table:
@@ -33,8 +34,8 @@ def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Tabl
     Returns:
         Entries with the keys `run, inputs, clean_accuracy, certified_accuracy {"0.50": ...},
         certified_accuracy_interval {"0.50": [low, high]}, acr, abstained, votes, seconds, trimmed,
-        inherited, n, alpha, norm, sound_together, same_inputs` (whether these are the inputs of
-        the first run). Everything is of plain types that JSON can hold.
+        inherited, n, n_at_most, question, alpha, norm, sound_together, same_inputs` (whether these
+        are the inputs of the first run). Everything is of plain types that JSON can hold.
 
     Raises:
         InputError: no runs, or a run without rows.
@@ -96,6 +97,8 @@ def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float])
         "trimmed": outcomes.get("trimmed"),
         "inherited": outcomes.get("inherited"),
         "n": summary.get("n"),
+        "n_at_most": summary.get("n_at_most"),
+        "question": summary.get("question"),
         "alpha": summary.get("alpha"),
         "norm": summary.get("norm"),
         "sound_together": summary.get("sound_together"),
@@ -174,8 +177,9 @@ def _footer(table: Table) -> str:
         ),
         default=0.0,
     )
+    votes = _distinct(map(_votes, table))
     parts = [
-        f"n = {_values(table, 'n')}, alpha = {_values(table, 'alpha')}, "
+        f"n {'' if votes.startswith(AT_MOST) else '= '}{votes}, alpha = {_values(table, 'alpha')}, "
         f"inputs = {_values(table, 'inputs')}, norm = {_values(table, 'norm')}",
         f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
         f"{rounded_up(half_width, 3)} to either side",
@@ -190,8 +194,21 @@ def _footer(table: Table) -> str:
     return "; ".join(parts) + "."
 
 
+def _votes(entry: dict[str, Any]) -> str:
+    """The estimation votes of an input of a run."""
+    if entry["question"] is None:
+        return _recorded(entry["n"])
+    return f"{AT_MOST} {_recorded(entry['n_at_most'])} ({entry['question']})"
+
+
 def _values(table: Table, key: str) -> str:
-    """The distinct values of a column, in the order of the runs."""
-    return " / ".join(
-        dict.fromkeys("not recorded" if entry[key] is None else f"{entry[key]}" for entry in table)
-    )
+    return _distinct(_recorded(entry[key]) for entry in table)
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    """The distinct texts, in the order of the runs."""
+    return " / ".join(dict.fromkeys(texts))
+
+
+def _recorded(value: object) -> str:
+    return "not recorded" if value is None else str(value)

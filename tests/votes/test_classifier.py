@@ -3,15 +3,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
 from classifiers import Halfspace, Normalised, Recorder, Returns, Table
-from ddrs.errors import ConfigurationError, InputError, ModelError
+from ddrs.errors import ConfigurationError, ModelError
 from ddrs.noise import Gaussian, Uniform
-from ddrs.votes import Inputs, NoisyClassifier, VoteRequest, model_digest, pack
+from ddrs.votes import Inputs, NoisyClassifier, VoteRequest
 
 
 def batch(count=6, features=8, seed=0, dtype=torch.float32):
@@ -21,17 +19,6 @@ def batch(count=6, features=8, seed=0, dtype=torch.float32):
 
 def classifier(model=None, classes=4, noise=None, **options):
     return NoisyClassifier(model or Table(8, classes), classes, noise or Gaussian(), **options)
-
-
-@given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 40))
-def test_packing_covers_every_request_in_order_in_full_batches(sizes, capacity):
-    batches = list(pack(sizes, capacity))
-    rows = [index for segments in batches for index, take in segments for _ in range(take)]
-    assert rows == [index for index, size in enumerate(sizes) for _ in range(size)]
-    assert all(take > 0 for segments in batches for _, take in segments)
-    filled = [sum(take for _, take in segments) for segments in batches]
-    assert all(rows == capacity for rows in filled[:-1])
-    assert all(0 < rows <= capacity for rows in filled)
 
 
 @pytest.mark.parametrize("noise", [Gaussian(), Uniform()])
@@ -137,23 +124,6 @@ def test_no_votes_at_no_inputs():
 
 
 @pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((2, 3)), "ndarray"),
-        (torch.zeros(2, 3, dtype=torch.int64), "int64"),
-        (torch.zeros(2, 3, dtype=torch.complex64), "complex64"),
-        (torch.zeros(3), r"\[3\]"),
-        (torch.zeros(2, 0), "no elements"),
-        (torch.tensor([[0.0], [float("nan")]]), r"inputs \[1\]"),
-        (torch.tensor([[float("-inf")], [0.0]]), r"inputs \[0\]"),
-    ],
-)
-def test_inputs_that_cannot_be_certified_are_refused(x, message):
-    with pytest.raises(InputError, match=message):
-        Inputs.of(x, seed=0)
-
-
-@pytest.mark.parametrize(
     ("model", "message"),
     [
         (Table(5, 4), "failed on a torch.float32 batch of shape"),
@@ -189,36 +159,6 @@ def test_frozen_gives_the_model_back_as_it_was():
     assert [p.requires_grad for p in model.parameters()] == wanted
 
 
-def test_the_digest_names_weights_buffers_structure_and_precision():
-    torch.manual_seed(0)
-    model = Normalised()
-    digest = model_digest(model, "fp32")
-    assert digest == model_digest(model, "fp32") == model_digest(model.eval(), "fp32")
-    assert digest != model_digest(model, "bf16")
-
-    def after(change):
-        other = Normalised()
-        other.load_state_dict(model.state_dict())
-        assert model_digest(other, "fp32") == digest
-        change(other)
-        return model_digest(other, "fp32")
-
-    assert after(lambda m: m.head.bias.data[0].add_(1e-6)) != digest
-    assert after(lambda m: m.body[1].running_mean[0].add_(1e-6)) != digest
-    assert after(lambda m: m.body.__setitem__(2, nn.Tanh())) != digest
-    assert after(lambda m: m.double()) != digest
-
-
-def test_a_digest_for_every_kind_of_tensor():
-    model = nn.Linear(2, 2).bfloat16()
-    model.register_buffer("scalar", torch.tensor(1.0))
-    model.register_buffer("nothing", torch.empty(0))
-    model.register_buffer("mask", torch.tensor([True, False]))
-    digest = model_digest(model, "fp32")
-    model.scalar += 1
-    assert model_digest(model, "fp32") != digest
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -235,23 +175,6 @@ def test_arguments_that_never_work_are_refused(options):
         classifier(**options)
 
 
-def test_the_automatic_batch_shrinks_as_inputs_grow():
-    base = classifier()
-    shapes = [(4,), (3, 32, 32), (3, 64, 64), (3, 224, 224), (3, 1000, 1000)]
-    rows = [base.rows_per_batch(shape) for shape in shapes]
-    assert rows == sorted(rows, reverse=True)
-    assert rows[0] > rows[2] > rows[-1] >= 1
-    noise = [rows * np.prod(shape) * 4 / 2**20 for rows, shape in zip(rows, shapes, strict=True)]
-    assert max(noise[:-1]) < 8  # megabytes of a batch
-    assert classifier(batch_size=7).rows_per_batch((3, 224, 224)) == 7
-
-
-def test_the_digest_sees_settings_that_are_no_tensors():
-    layers = [nn.Conv2d(1, 2, 3, stride=stride) for stride in (1, 2)]
-    layers[1].load_state_dict(layers[0].state_dict())
-    assert model_digest(layers[0], "fp32") != model_digest(layers[1], "fp32")
-
-
 def test_a_model_that_changed_since_is_refused():
     model = nn.Linear(3, 2)
     classifier = NoisyClassifier(model, 2, Gaussian())
@@ -262,34 +185,3 @@ def test_a_model_that_changed_since_is_refused():
         classifier.check_unchanged()
     model.weight.data.copy_(before)
     classifier.check_unchanged()
-
-
-class Viewing(nn.Module):
-    """A convolution whose output is flattened by `view`, which the channels-last layout forbids."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.body = nn.Conv2d(3, 5, 3)
-        self.head = nn.Linear(5 * 2 * 2, 4)
-
-    def forward(self, x):
-        return self.head(self.body(x).view(len(x), -1))
-
-
-def test_a_model_that_insists_on_the_usual_layout_gets_it():
-    x = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    model = Viewing().eval()
-    with pytest.raises(RuntimeError, match="view"):
-        model(x.contiguous(memory_format=torch.channels_last))
-    with torch.no_grad():
-        expected = model(x)
-    torch.testing.assert_close(classifier(model).scores(x).detach(), expected)
-    counts = classifier(model).count_each(Inputs.of(x, 0), 0.5, 300, "stage")
-    assert counts.sum(axis=1).tolist() == [300] * 4
-
-
-def test_a_module_that_is_used_twice_counts_twice():
-    linear, relu = nn.Linear(4, 4), nn.ReLU()
-    once, twice = nn.Sequential(linear, relu), nn.Sequential(linear, relu, linear)
-    assert model_digest(once, "fp32") != model_digest(twice, "fp32")

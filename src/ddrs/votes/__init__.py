@@ -1,0 +1,8 @@
+"""The hot loop: noisy forward passes of a base classifier -> class counts."""
+
+from ddrs.votes.batching import BatchSize
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.identity import Precision, model_digest
+from ddrs.votes.inputs import Inputs, VoteRequest
+
+__all__ = ["BatchSize", "Inputs", "NoisyClassifier", "Precision", "VoteRequest", "model_digest"]

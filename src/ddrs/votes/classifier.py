@@ -1,0 +1,237 @@
+"""The hot loop: noisy forward passes of a base classifier -> class counts.
+
+Noise is drawn straight into the next batch and nothing but counts is kept, so the memory is bounded
+by the batch whatever the number of votes. Requests for votes at different inputs and noise levels
+are packed into full batches.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ddrs.errors import ConfigurationError, ModelError
+from ddrs.noise import Noise
+from ddrs.votes.batching import Backlog, BatchSize
+from ddrs.votes.compiled import CompiledNetwork, check_compilable
+from ddrs.votes.identity import Precision, model_digest
+from ddrs.votes.inputs import Inputs, VoteRequest
+from ddrs.votes.networks import EagerNetwork, Network
+
+__all__ = ["NoisyClassifier"]
+
+Segments = list[tuple[int, int]]  # a batch: (request, rows)
+
+# Measured once in a process for each classifier, input shape, device and number of threads.
+_BATCH_SIZES: dict[tuple[object, ...], BatchSize] = {}
+
+
+class NoisyClassifier:
+    """A user's classifier under noise: it casts votes and gives scores, and decides nothing.
+
+    Args:
+        model: maps `[batch, *input]` to `[batch, num_classes]` scores, normalisation included.
+        num_classes: the number of scores.
+        noise: the smoothing distribution.
+        batch_size: rows of one forward pass, or `"auto"` for the fastest, found while voting.
+        precision: `"fp32"` (the model's own) or `"bf16"` (bfloat16 arithmetic).
+        compile: vote with a compiled copy of the model (`CompiledNetwork`).
+
+    Attributes:
+        digest: SHA-256 of what is certified: weights, buffers, module classes, precision, and
+            whether it is compiled.
+        on_votes: called with the number of votes after each batch, e.g. by a progress bar.
+
+    Raises:
+        ConfigurationError: an argument that can never work.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        noise: Noise,
+        *,
+        batch_size: int | Literal["auto"] = "auto",
+        precision: Precision = "fp32",
+        compile: bool = False,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ConfigurationError(
+                f"the model must be a torch.nn.Module, got {type(model).__name__}"
+            )
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ConfigurationError(f"num_classes must be at least 2, got {num_classes!r}")
+        if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
+            raise ConfigurationError(f'batch_size must be "auto" or at least 1, got {batch_size!r}')
+        if precision not in get_args(Precision):
+            raise ConfigurationError(
+                f"precision must be one of {get_args(Precision)}, got {precision!r}"
+            )
+        self.model = model
+        self.num_classes = num_classes
+        self.noise = noise
+        self.precision = precision
+        self.batch_size = batch_size
+        self.compile = compile
+        if compile:
+            check_compilable(self.device, precision)
+        self.digest = self._digest_now()
+        self.on_votes: Callable[[int], None] = lambda votes: None
+        self._eager = EagerNetwork(model, num_classes, precision)
+        self._compiled: dict[tuple[int, ...], CompiledNetwork] = {}
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError unless the model is still the one that `digest` names."""
+        if self._digest_now() != self.digest:
+            raise ModelError(
+                "the model changed since it was smoothed, so what is certified is no longer what "
+                "its digest names; make a new SmoothedClassifier"
+            )
+
+    def _digest_now(self) -> str:
+        return model_digest(self.model, self.precision, compiled=self.compile)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def rows_per_batch(self, shape: tuple[int, ...]) -> int:
+        """The batch size for inputs of this shape, as far as it is known by now."""
+        return self._batching(shape).rows if self.batch_size == "auto" else self.batch_size
+
+    def _batching(self, shape: tuple[int, ...]) -> BatchSize:
+        key = (self.digest, shape, self.device, torch.get_num_threads())
+        return _BATCH_SIZES.setdefault(key, BatchSize(shape))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Evaluation mode without parameter gradients; afterwards the model is as it was."""
+        modes = {module: module.training for module in self.model.modules()}
+        wanted = {p: p.requires_grad for p in self.model.parameters()}
+        try:
+            self.model.eval()
+            for parameter in wanted:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            for parameter, requires_grad in wanted.items():
+                parameter.requires_grad_(requires_grad)
+
+    def scores(self, batch: Tensor) -> Tensor:
+        """One differentiable forward pass of the model: `[batch, *input]` -> `[batch, classes]`.
+
+        Raises:
+            ModelError: the model raised, or did not return one score per class, or returned NaN.
+        """
+        return self._eager(batch)
+
+    @torch.no_grad()
+    def classify(self, x: Tensor) -> npt.NDArray[np.int64]:
+        """`[batch]` classes of the inputs themselves, without noise."""
+        shape = tuple(x.shape[1:])
+        parts = torch.split(x, self.rows_per_batch(shape))
+        batches = ((None, part.to(self.device)) for part in parts)
+        scores = [scores for _, scores in self._network(shape).run(batches)]
+        return torch.cat(scores).argmax(dim=1).cpu().numpy()
+
+    @torch.no_grad()
+    def count(self, inputs: Inputs, requests: Sequence[VoteRequest]) -> npt.NDArray[np.int64]:
+        """`[requests, num_classes]` counts of hard votes; ties go to the lowest class.
+
+        Args:
+            inputs: the inputs that the requests' rows point into.
+            requests: what to draw; their streams advance.
+
+        Raises:
+            ModelError: see `scores`.
+        """
+        counts = np.zeros((len(requests), self.num_classes), dtype=np.int64)
+        network = self._network(inputs.shape)
+        backlog = Backlog(request.n for request in requests)
+        x = inputs.x.to("cpu", torch.promote_types(inputs.x.dtype, torch.float32)).numpy()
+
+        def batches(size: int, most: int | None) -> Iterator[tuple[Segments, Tensor]]:
+            made = 0
+            while backlog.rows and (most is None or made < most):
+                segments = backlog.take(size)
+                noisy = torch.from_numpy(_noisy(x, requests, segments, self.noise))
+                yield segments, noisy.to(self.device, inputs.x.dtype)
+                made += 1
+
+        while backlog.rows:
+            search = self._batching(inputs.shape) if self.batch_size == "auto" else None
+            size = self.rows_per_batch(inputs.shape)
+            start, full = time.perf_counter(), 0
+            for segments, scores in network.run(batches(size, search.batches if search else None)):
+                _tally(counts, segments, scores.argmax(dim=1).cpu().numpy())
+                self.on_votes(len(scores))
+                full += len(scores) == size
+            if search:
+                search.record(full, time.perf_counter() - start)
+        return counts
+
+    def _network(self, shape: tuple[int, ...]) -> Network:
+        if not self.compile:
+            return self._eager
+        if shape not in self._compiled:
+            self._compiled[shape] = CompiledNetwork(
+                self.model, self.num_classes, self.precision, shape
+            )
+        return self._compiled[shape]
+
+    def count_each(
+        self, inputs: Inputs, sigma: npt.ArrayLike, n: int, stage: str
+    ) -> npt.NDArray[np.int64]:
+        """`[batch, num_classes]` counts of `n` votes at every input, from a stage of its own.
+
+        Args:
+            inputs: the inputs.
+            sigma: noise scale, one for all or `[batch]`.
+            n: votes an input.
+            stage: the name of the random stream; no two purposes may share it.
+        """
+        sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(inputs))
+        return self.count(
+            inputs,
+            [
+                VoteRequest(row, float(sigmas[row]), n, inputs.stream(row, stage))
+                for row in range(len(inputs))
+            ],
+        )
+
+
+def _noisy(
+    x: npt.NDArray[np.floating], requests: Sequence[VoteRequest], segments: Segments, noise: Noise
+) -> npt.NDArray[np.floating]:
+    """The rows x + sigma e of one batch, `[rows, *input]`, in the precision of `x`."""
+    rows = sum(take for _, take in segments)
+    draws = np.empty((rows, *x.shape[1:]), dtype=np.float32)
+    noisy = draws if x.dtype == draws.dtype else np.empty(draws.shape, dtype=x.dtype)
+    end = 0
+    for index, take in segments:
+        start, end = end, end + take
+        request = requests[index]
+        request.stream.fill(draws[start:end], noise.sample)
+        shifted = noisy[start:end]
+        np.multiply(draws[start:end], request.sigma, out=shifted, dtype=x.dtype)
+        shifted += x[request.row]
+    return noisy
+
+
+def _tally(counts: npt.NDArray[np.int64], segments: Segments, votes: npt.NDArray[np.int64]) -> None:
+    """Add the votes of one batch to the counts of the requests that they were cast for."""
+    classes = counts.shape[1]
+    owners = np.repeat([index for index, _ in segments], [take for _, take in segments])
+    first, last = segments[0][0], segments[-1][0]
+    flat = np.bincount((owners - first) * classes + votes, minlength=(last - first + 1) * classes)
+    counts[first : last + 1] += flat.reshape(-1, classes)

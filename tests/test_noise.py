@@ -109,6 +109,36 @@ def test_the_scale_of_uniform_noise_is_its_half_width():
     assert out.var() == pytest.approx(1 / 3, abs=0.005)
 
 
+def normals(draws, size, seed=0):
+    out = np.empty((draws, size), dtype=np.float32)
+    Gaussian().sample(np.random.Generator(np.random.SFC64(seed)), out)
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_every_part_of_a_normal_draw_is_normal(size):
+    sample = normals(200_000, size).astype(np.float64)
+    for column in {0, size // 2, size - 1}:
+        assert stats.kstest(sample[:, column], stats.norm.cdf).pvalue > RATE
+
+
+def test_the_tails_of_normal_draws_are_those_of_a_normal():
+    sample = np.abs(normals(500_000, 16))
+    for far in (2.0, 3.0, 4.0, 4.8):
+        beyond = int((sample > far).sum())
+        assert stats.binomtest(beyond, sample.size, 2 * stats.norm.sf(far)).pvalue > RATE
+    assert np.isfinite(sample).all()
+
+
+def test_the_two_normals_of_a_pair_are_independent():
+    # They share a distance from 0, so it is their sizes, too, that must not go together.
+    sample = normals(400_000, 2).astype(np.float64)
+    for first, second in [(sample[:, 0], sample[:, 1]), (*np.abs(sample).T,), (*(sample**2).T,)]:
+        assert stats.pearsonr(first, second).pvalue > RATE
+    angles = np.arctan2(sample[:, 1], sample[:, 0])
+    assert stats.kstest(angles, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > RATE
+
+
 def test_noises_are_found_by_name_and_by_norm():
     noise: Noise
     for name, noise in NOISES.items():

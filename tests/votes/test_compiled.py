@@ -1,6 +1,7 @@
 """Compiled classifiers. They need OpenVINO, which `make install` brings."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ import torch
 from torch import nn
 
 import ddrs.votes.compiled as compiled
+import toy
+from ddrs import ABSTAIN, GradientSigma, SearchSigma, SmoothedClassifier
 from ddrs.architectures import digits_cnn
+from ddrs.engines.local import certify_run
 from ddrs.errors import ConfigurationError, ModelError
+from ddrs.jobs import CertifyJob
 from ddrs.noise import Gaussian
 from ddrs.votes import Inputs, NoisyClassifier, model_digest
 from ddrs.votes.compiled import CompiledNetwork, check_compilable
@@ -106,6 +111,45 @@ def test_a_compiled_classifier_is_another_classifier(digits):
     fast = NoisyClassifier(digits, 10, Gaussian(), compile=True)
     assert fast.digest == model_digest(digits, "fp32", compiled=True) != plain
     fast.check_unchanged()
+
+
+def test_a_compiled_classifier_certifies_what_can_be_proved():
+    model = nn.Linear(4, 2, bias=False).requires_grad_(False)
+    model.weight[:] = torch.tensor([[0.6, 0.8, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    model.train()
+    x = torch.tensor([[0.3, 0.1, 5.0, 0.0], [-0.2, -0.4, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    smoothed = SmoothedClassifier(model, 2, sigma=0.5, n=20_000, seed=0, compile=True)
+    first, second, third = smoothed.certify(x)
+    assert (first.prediction, second.prediction, third.prediction) == (0, 1, ABSTAIN)
+    assert 0.24 < first.radius < 0.26  # the distance to the boundary, 0.26
+    assert 0.41 < second.radius < 0.44
+    assert smoothed.predict(x[:2]) == [0, 1]
+    assert model.training
+
+
+@pytest.mark.parametrize("policy", [GradientSigma(0.5, steps=3), SearchSigma(0.5)])
+def test_a_compiled_classifier_takes_every_sigma_policy(policy):
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    smoothed = SmoothedClassifier(model, 2, sigma=policy, n=500, seed=0, compile=True)
+    (certificate,) = smoothed.certify(torch.ones(1, 4))
+    assert certificate.votes == 100 + policy.cost + 500
+
+
+def test_what_cannot_be_compiled_leaves_no_run_behind(tmp_path):
+    job = CertifyJob(
+        data=toy.write_inputs(tmp_path / "data.npz"),
+        model="py:toy:linear",
+        sigma=0.5,
+        n=100,
+        compile=True,
+    )
+    out = tmp_path / "run"
+    with pytest.raises(ModelError, match="cannot be compiled"):
+        certify_run(job, out, quiet=True)
+    assert not out.exists()
+    summary = certify_run(replace(job, compile=False), out, quiet=True)
+    assert summary["inputs"] == 12
 
 
 class Looking(nn.Module):

@@ -1,10 +1,11 @@
-# Each target works from a fresh clone: it makes .venv from pinned versions first.
+# Each target works from a fresh clone: it makes .venv from pinned versions first. What ddrs is
+# measured beside gets an environment of its own, .venv-bench, so that it cannot change ours.
 # PIP_EXTRA_INDEX_URL may point pip to PyTorch's CPU builds; the default build works too.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint constraints clean
+.PHONY: install demo test lint bench constraints clean
 
 install: .venv/installed
 
@@ -26,10 +27,24 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m benchmarks $(BENCH)
+
+# Without their requirements, so that no peer brings another torch; one that is not to be had is
+# reported by the run.
+.venv-bench/installed: pyproject.toml constraints.txt benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[compile,hf]' statsmodels
+	grep -v '^#' benchmarks/peers.txt | while read -r peer; do \
+	  .venv-bench/bin/python -m pip install --disable-pip-version-check --no-deps "$$peer" \
+	    || echo "$$peer cannot be installed"; \
+	done
+	touch $@
+
 constraints:
 	( echo '# The versions that make install gives every machine. Made again with: make constraints'; \
 	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' ) > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

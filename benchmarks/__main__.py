@@ -1,0 +1,107 @@
+"""The commands: `python -m benchmarks [speed|gradient|profile] [options]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import CASES
+from benchmarks.figures import speed_figure, stages_figure
+from benchmarks.machine import circumstances
+from benchmarks.report import markdown, tables
+from benchmarks.speed import measure_ascent, measure_case
+
+ROOT = Path(__file__).parents[1]
+RESULTS, ROUGH = ROOT / "benchmarks" / "results", ROOT / "build" / "benchmarks"
+PROFILES = {"digits": (20, 100_000), "resnet20": (2, 100_000)}  # inputs, votes for each
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is asked for; figures of a quick run are kept apart from the real ones."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", default="speed", choices=("speed", "gradient", "profile")
+    )
+    parser.add_argument("--quick", action="store_true", help="a rough run of a few minutes")
+    parser.add_argument("--only", choices=tuple(CASES), help="one network (speed)")
+    parser.add_argument("--out", type=Path, help=f"where the files go, {RESULTS.relative_to(ROOT)}")
+    asked = parser.parse_args(arguments)
+    facts = circumstances(sys.argv[1:] if arguments is None else list(arguments))
+    out = asked.out or (ROUGH if asked.quick else RESULTS)
+    out.mkdir(parents=True, exist_ok=True)
+    {"speed": _speed, "gradient": _gradient, "profile": _profile}[asked.what](asked, out, facts)
+
+
+def _speed(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
+    chosen = [CASES[asked.only]] if asked.only else list(CASES.values())
+    say = _speaker()
+    cases: dict[str, Any] = {}
+    for case in chosen:
+        cases[case.name] = measure_case(case.quick() if asked.quick else case, asked.quick, say)
+    if asked.only in (None, "resnet20"):
+        cases["ascent"] = measure_ascent(*_ascent_plan(asked.quick), asked.quick, say)
+    _save(out, "speed", facts, cases)
+
+
+def _gradient(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
+    steps, rounds = _ascent_plan(asked.quick)
+    report = measure_ascent(steps, rounds + 2, asked.quick, _speaker())
+    _save(out, "gradient", facts, {"ascent": report})
+
+
+def _ascent_plan(quick: bool) -> tuple[int, int]:
+    return (10, 2) if quick else (100, 3)
+
+
+def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
+    from benchmarks.stages import profile
+
+    say = _speaker()
+    profiles = {}
+    for name, (inputs, n) in PROFILES.items():
+        profiles[name] = profile(name, inputs, n // 20 if asked.quick else n, say)
+    _write(out / "profile.json", {**facts, "profiles": profiles})
+    picture = out / "profile.png" if asked.quick or asked.out else ROOT / "docs" / "profile.png"
+    stages_figure(profiles, picture)
+    rows = [
+        [found["title"], stage, f"{spent:.2f}", f"{100 * spent / found['seconds']:.1f}"]
+        for found in profiles.values()
+        for stage, spent in found["stages"].items()
+    ]
+    print(markdown(["network", "stage", "seconds", "%"], rows, left=2))
+    print(f"\n{_shown(out / 'profile.json')}\n{_shown(picture)}")
+
+
+def _save(out: Path, stem: str, facts: Mapping[str, Any], cases: Mapping[str, Any]) -> None:
+    """Write what was measured, beside what earlier runs say of other networks, and show it all."""
+    path = out / f"{stem}.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {"runs": {}, "cases": {}}
+    runs = {**earlier["runs"], **dict.fromkeys(cases, facts)}
+    cases = {**earlier["cases"], **cases}
+    _write(path, {"runs": runs, "cases": cases})
+    speed_figure(cases, out / f"{stem}.png")
+    print(tables(cases))
+    print(f"\n{_shown(out / f'{stem}.json')}\n{_shown(out / f'{stem}.png')}")
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _speaker() -> Any:
+    """Print a line to standard error with the seconds since the start."""
+    start = time.monotonic()
+    return lambda text: print(f"[{time.monotonic() - start:5.0f} s] {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

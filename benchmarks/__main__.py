@@ -71,7 +71,7 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
     rows = [
         [found["title"], stage, f"{spent:.2f}", f"{100 * spent / found['seconds']:.1f}"]
         for found in profiles.values()
-        for stage, spent in found["stages"].items()
+        for stage, spent in sorted(found["stages"].items(), key=lambda pair: -pair[1])
     ]
     print(markdown(["network", "stage", "seconds", "%"], rows, left=2))
     print(f"\n{_shown(out / 'profile.json')}\n{_shown(picture)}")

@@ -167,28 +167,32 @@ def ascent_passes(case: Case, facts: Facts, steps: int) -> Make:
     rows = INPUTS * DRAWS
     facts["batch"] = rows
 
-    def prepare(layout: Layout) -> Callable[[int], None]:
+    def prepare(layout: Layout) -> tuple[Callable[[int], None], Callable[[int], None]]:
         model = case.build().to(memory_format=LAYOUTS[layout]).requires_grad_(False)
         x = case.inputs(rows).contiguous(memory_format=LAYOUTS[layout])
 
-        def passes(count: int) -> None:
-            for _ in range(count):
+        def ascend(passes: int) -> None:
+            for _ in range(passes):
                 noisy = x.detach().requires_grad_()
                 torch.autograd.grad(model(noisy).sum(), noisy)
-            with torch.no_grad():
-                for _ in range(count * INPUTS * check_votes // (steps * rows)):
-                    model(x)
 
-        return passes
+        @torch.no_grad()
+        def check(passes: int) -> None:
+            for _ in range(passes):
+                model(x)
+
+        return ascend, check
 
     def make() -> Call:
         _free_one_large_block()
         prepared = {layout: prepare(layout) for layout in LAYOUTS}
-        layout, _ = best_of(tuple(LAYOUTS), lambda name: 1 / _seconds(prepared[name], 5), 2)
+        layout, _ = best_of(tuple(LAYOUTS), lambda name: 1 / _seconds(prepared[name][0], 3), 2)
         facts["layout"] = layout
+        ascend, check = prepared[layout]
 
         def call() -> int:
-            prepared[layout](steps)
+            ascend(steps)
+            check(INPUTS * check_votes // rows)
             return steps * rows
 
         return call

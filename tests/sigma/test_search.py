@@ -80,6 +80,17 @@ def test_many_votes_give_the_parabola_back():
     assert curve[0] == pytest.approx([0.3 / 0.1, 0.2, -0.25 * 2.0], abs=0.02)
 
 
+def test_votes_that_no_parabola_explains_do_not_throw_the_fit_out_of_bounds():
+    rng = np.random.default_rng(0)
+    t = np.geomspace(0.25, 4, SCALES)
+    features = np.stack([0.25 / t, np.ones(SCALES), t / 4], axis=1)
+    phase = np.outer(rng.normal(size=2000), np.log(t))
+    p = stats.norm.cdf(rng.normal(scale=5, size=(2000, 1)) * np.sin(20 * phase))
+    with np.errstate(over="raise", invalid="raise"):
+        curve = fit_curve(features, rng.binomial(1_000_000, p), 1_000_000)
+    assert np.isfinite(curve).all()
+
+
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_the_radii_compared_are_those_of_the_noise(noise):
     sigma, p = np.array([0.2, 0.5, 1.0]), np.array([[0.3, 0.5, 0.8], [0.9, 0.99, 0.9999]])
@@ -108,6 +119,7 @@ class Curves:
     def __init__(self, sizes, dims, seed):
         self.sizes, self.dims = sizes, dims
         self.rng = np.random.default_rng(seed)
+        self.stages = set()
 
     def p(self, rows, sigma):
         """In d dimensions |e| follows a chi law: the centre of a ball of that size."""
@@ -123,6 +135,7 @@ class Curves:
         rows = np.array([request.row for request in requests])
         n = np.array([request.n for request in requests])
         sigma = np.array([request.sigma for request in requests])
+        self.stages = {request.stream.stage for request in requests if request.row == 0}
         first = self.rng.binomial(n, self.p(rows, sigma))
         return np.stack([first, n - first], axis=1)
 
@@ -136,6 +149,12 @@ def balls():
     inputs = Inputs.of(torch.from_numpy(rng.normal(size=(300, 2))), seed=0)
     choice = SearchSigma(0.5).choose(curves, inputs, np.zeros(300, int))
     return curves, choice.sigma
+
+
+def test_no_two_scales_share_their_draws(balls):
+    curves, _ = balls
+    assert len(curves.stages) == SCALES
+    assert not curves.stages & {"selection", "estimation", "prediction"}
 
 
 @pytest.mark.parametrize("n", [10_000, 100_000])

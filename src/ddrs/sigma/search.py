@@ -21,7 +21,8 @@ SCALES = 16  # scales that get votes
 CANDIDATES = 97  # scales to choose from: steps of 3 % on the default range
 PRIOR = 10.0  # standard deviation of the prior on a coefficient: 10 is as good as certain
 MARGIN = 0.01  # relative gain below which a scale nearer to the start is preferred
-NEWTON_STEPS, LARGEST_STEP = 40, 2.0  # the latter in units of Phi^-1(p)
+STEPS = 40  # of Fisher scoring; what a classifier's votes look like is settled after about ten
+LARGEST_STEP = 10.0  # in units of Phi^-1(p): wild votes cannot throw a curve out of all bounds
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def fit_curve(features: Floats, votes: npt.NDArray[np.int64], n: int) -> Floats:
     """
     curve = np.zeros((len(votes), features.shape[1]))
     prior = np.eye(features.shape[1]) / PRIOR**2
-    for _ in range(NEWTON_STEPS):
+    for _ in range(STEPS):
         z = np.einsum("bf,sf->bs", curve, features)
         log_density = -(z**2 + np.log(2 * np.pi)) / 2
         won = log_density - special.log_ndtr(z)

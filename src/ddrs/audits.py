@@ -1,7 +1,7 @@
 """Check a finished run, or a memory, without trusting what wrote it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import recompute_radius
-from ddrs.errors import ConfigurationError, RunError, StoreError
+from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation import average_certified_radius
 from ddrs.memory import AuditReport, Entry, Memory, Resolution, Violation
 from ddrs.parquet import read_parquet
@@ -95,6 +95,8 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
         yield f"its radius {c.radius} is called its own, which is {c.own_radius}"
     if c.outcome == "trimmed" and not (same and 0 <= c.radius <= c.own_radius):
         yield f"its radius {c.radius} is called trimmed from {c.own_radius}"
+    if c.outcome == "unrecorded" and not (same and c.radius == 0):
+        yield f"it is not recorded, but claims class {c.prediction} with radius {c.radius}"
     if c.prediction == ABSTAIN and c.radius != 0:
         yield f"an abstention claims a radius of {c.radius}"
 
@@ -121,27 +123,30 @@ def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[t
         yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
 
 
-def _audit_entries(url: str) -> tuple[AuditReport, dict[str, Resolution]]:
-    """The report, and the stored answers by input digest: none where they cannot be read."""
-    with Memory(url, norm=None) as memory:
-        report = memory.audit()
-        try:
-            entries = memory.entries()
-        except StoreError as error:
-            damage = Violation("damaged", (), str(error))
-            return AuditReport((*report.violations, damage), report.entries), {}
-    faults = [
-        Violation("evidence", (entry.id,), fault)
-        for entry in entries
-        for fault in _evidence_faults(entry)
-    ]
-    answers = {entry.point.digest: entry.resolution for entry in entries}
-    return AuditReport((*report.violations, *faults), report.entries), answers
+def _audit_entries(
+    url: str, wanted: Container[str] = ()
+) -> tuple[AuditReport, dict[str, Resolution]]:
+    """The report, and those of the stored answers by input digest that are wanted."""
+    answers: dict[str, Resolution] = {}
+
+    def examine(entry: Entry) -> Iterator[str]:
+        if entry.point.digest in wanted:
+            answers[entry.point.digest] = entry.resolution
+        return _evidence_faults(entry, bound)
+
+    with Memory(url, norm=None, read_only=True) as memory:
+        bound = "model_digest" in memory.about()
+        return memory.audit(examine), answers
 
 
-def _evidence_faults(entry: Entry) -> Iterator[str]:
-    """Where the claim of an entry is not the one that the votes stored with it prove."""
+def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
+    """Where the claim of an entry is not the one that the votes stored with it prove.
+
+    Every entry of a memory that is bound to a classifier was made by it, and has its votes.
+    """
     if entry.resolution.evidence is None:
+        if bound:
+            yield "it has no certificate, though the memory belongs to a classifier"
         return
     try:
         own = Certificate.from_json(entry.resolution.evidence)
@@ -158,13 +163,13 @@ def _evidence_faults(entry: Entry) -> Iterator[str]:
 
 
 def _memory_violations(url: str, rows: list[dict[str, Any]]) -> Iterator[Violation]:
-    report, answers = _audit_entries(url)
+    report, answers = _audit_entries(url, {str(row["input_digest"]) for row in rows})
     yield from report.violations
     for row in rows:
         where = (int(row["index"]),)
         answer = answers.get(row["input_digest"])
         given = (row["prediction"], row["radius"], row["outcome"])
-        if row["outcome"] == "abstained":
+        if row["outcome"] in ("abstained", "unrecorded"):
             continue
         if answer is None:
             yield Violation("memory", where, f"its answer {given} is not in the memory")

@@ -207,14 +207,13 @@ class MemoryContract(ABC):
         memory.resolve([0.0], 1, 0.5)
         x, predictions, radii = [[1.0], [2.0], [3.0]], [1, 2, 3], [0.25, 0.25, 0.25]
         with monkeypatch.context() as patch:
-            from ddrs.memory.store import Transaction
+            from ddrs.memory.tables import Transaction
 
             original = Transaction.append
 
-            def interrupted(transaction, entry):
-                if entry.id == 3:
-                    raise KeyboardInterrupt
-                original(transaction, entry)
+            def interrupted(transaction, *arguments):
+                original(transaction, *arguments)
+                raise KeyboardInterrupt
 
             patch.setattr(Transaction, "append", interrupted)
             with pytest.raises(KeyboardInterrupt):

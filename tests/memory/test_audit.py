@@ -33,7 +33,7 @@ def kinds(report):
 
 
 def test_an_untouched_store_is_ok(store):
-    report = store("UPDATE regions SET evidence = 'noted'")
+    report = store("UPDATE head SET entries = 3")
     assert report.ok
     assert report.entries == 3
     assert report.violations == ()
@@ -72,27 +72,80 @@ def test_an_altered_decision_or_claim_fails_its_replay(store, column, value, ent
 
 
 def test_an_altered_input_no_longer_has_its_digest(store):
-    report = store("UPDATE regions SET x = ? WHERE id = 3", np.array([1.0, 1e-9]).tobytes())
+    report = store("UPDATE inputs SET x = ? WHERE id = 3", b"\xff\x01")
     assert kinds(report) == {("damaged", (3,))}
     assert "digest" in str(report.violations[0])
 
 
 def test_a_deleted_middle_row_is_missing(store):
     report = store("DELETE FROM regions WHERE id = 2")
-    assert kinds(report) == {("missing", (3,))}
+    assert kinds(report) == {("missing", (3,)), ("head", ())}
     assert report.entries == 2
+
+
+def test_a_deleted_last_row_is_missed_by_the_head(store):
+    report = store("DELETE FROM regions WHERE id = 3")
+    assert kinds(report) == {("head", ())}
+    assert "2 entries and should have 3" in str(report.violations[0])
+    assert report.entries == 2
+
+
+def test_a_head_that_was_set_back_with_the_rows_is_still_the_end_of_another_chain(store):
+    store("UPDATE regions SET claimed_radius = 1.5, radius = 1.5 WHERE id = 3")
+    report = store("UPDATE regions SET chain = 'forged' WHERE id = 3")
+    assert {("chain", (3,)), ("head", ())} <= kinds(report)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM head", "UPDATE head SET entries = 'three'"])
+def test_a_lost_head_is_a_violation(store, statement):
+    assert kinds(store(statement)) == {("head", ())}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("evidence", "{}"), ("claimed_radius", 8.0), ("input_digest", "0" * 64), ("chain", "")],
+)
+def test_the_chain_shows_every_altered_column(store, column, value):
+    assert ("chain", (2,)) in kinds(store(f"UPDATE regions SET {column} = ? WHERE id = 2", value))
+
+
+def test_a_row_added_by_hand_is_beyond_the_head(store):
+    report = store(
+        "INSERT INTO regions SELECT 4, 'd', prediction, radius, outcome, claimed_prediction, "
+        "claimed_radius, sketch, chain, evidence FROM regions WHERE id = 3"
+    )
+    assert {("head", ()), ("chain", (4,)), ("damaged", (4,))} <= kinds(report)
+
+
+def test_a_deleted_input_is_damage(store):
+    assert kinds(store("DELETE FROM inputs WHERE id = 2")) >= {("damaged", (2,))}
+
+
+def test_another_sketch_would_hide_the_entry_and_is_found(store):
+    report = store("UPDATE regions SET sketch = zeroblob(120) WHERE id = 2")
+    assert kinds(report) == {("sketch", (2,))}
+    assert kinds(store("UPDATE regions SET sketch = 'x' WHERE id = 2")) == {("sketch", (2,))}
+
+
+def test_what_memory_was_made_for_is_part_of_the_chain(store):
+    report = store("INSERT INTO meta VALUES ('model_digest', 'another')")
+    assert kinds(report) == {("chain", (1,))}
+
+
+def test_evidence_is_judged_by_the_caller(tmp_path):
+    with Memory("memory://") as memory:
+        memory.resolve([0.0], 1, 1.0, evidence="good")
+        memory.resolve([9.0], 1, 1.0, evidence="bad")
+        report = memory.audit(
+            lambda entry: [f"it is {entry.resolution.evidence}"] * (entry.id == 2)
+        )
+    assert kinds(report) == {("evidence", (2,))}
+    assert str(report.violations[0]) == "evidence: entry 2: it is bad"
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("x", b"short"),
-        ("x", "text"),
-        ("x", 16),
-        ("x", np.array([np.nan, 0.0]).tobytes()),
-        ("dtype", "<f9"),
-        ("dtype", "<f4"),
-        ("dtype", b"\x00"),
         ("prediction", -1),
         ("prediction", "one"),
         ("radius", -1.0),
@@ -106,6 +159,25 @@ def test_a_deleted_middle_row_is_missing(store):
 )
 def test_a_row_that_cannot_be_read_is_a_violation_and_no_crash(store, column, value):
     report = store(f"UPDATE regions SET {column} = ? WHERE id = 3", value)
+    assert kinds(report) == {("damaged", (3,)), ("chain", (3,))}
+    assert report.entries == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("x", b"short"),
+        ("x", "text"),
+        ("x", 16),
+        ("dtype", "<f9"),
+        ("dtype", "<i4"),
+        ("dtype", b"\x00"),
+        ("encoding", "raw"),
+        ("encoding", "jpeg"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_a_violation_and_no_crash(store, column, value):
+    report = store(f"UPDATE inputs SET {column} = ? WHERE id = 3", value)
     assert kinds(report) == {("damaged", (3,))}
     assert report.entries == 3
 
@@ -124,7 +196,7 @@ def test_a_lost_shape_is_a_violation(store):
 
 def test_another_shape_damages_every_row(store):
     report = store("UPDATE meta SET value = '[3]' WHERE key = 'shape'")
-    assert kinds(report) == {("damaged", (i,)) for i in (1, 2, 3)}
+    assert kinds(report) == {("damaged", (i,)) for i in (1, 2, 3)} | {("chain", (1,))}
 
 
 def test_every_overlap_of_a_large_store_is_found(tmp_path):
@@ -134,7 +206,9 @@ def test_every_overlap_of_a_large_store_is_found(tmp_path):
         memory.resolve_many(x, predictions, radii)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE regions SET radius = radius + 0.0625 WHERE id % 20 = 0")
-    rows = connection.execute("SELECT id, x, prediction, radius FROM regions").fetchall()
+    rows = connection.execute(
+        "SELECT id, x, prediction, radius FROM regions JOIN inputs USING (id)"
+    ).fetchall()
     connection.close()
     balls = [(i, np.frombuffer(x), c, r) for i, x, c, r in rows]
     expected = {  # in float64: the lattice makes every l1 distance exact

@@ -2,28 +2,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Row, create_engine, insert, select
 
 from ddrs.errors import InputError
-from ddrs.memory.entries import Entry, from_row, resolution_of, to_row
+from ddrs.memory.entries import Entry, from_row, input_row, region_row, resolution_of
 from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
-from ddrs.memory.store import regions, tables
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3) / 7
 ENTRY = Entry(1, point(as_array(X)), Resolution(4, 0.3, "trimmed", "{}"), 4, 0.1 + 0.2)
-
-
-def through_the_database(**changes: Any) -> Row[Any]:
-    engine = create_engine("sqlite://")
-    tables.create_all(engine)
-    with engine.connect() as connection:
-        connection.execute(insert(regions), to_row(ENTRY) | changes)
-        return connection.execute(select(regions)).one()
+ROW = region_row(ENTRY) | input_row(ENTRY)
 
 
 def test_an_entry_comes_back_as_it_was() -> None:
-    found = from_row(through_the_database(), (2, 3))
+    found = from_row(ROW, (2, 3))
     assert (found.id, found.resolution) == (ENTRY.id, ENTRY.resolution)
     assert (found.claimed_prediction, found.claimed_radius) == (4, 0.1 + 0.2)
     assert found.point.digest == ENTRY.point.digest
@@ -35,9 +26,11 @@ def test_an_entry_comes_back_as_it_was() -> None:
     ("changes", "message"),
     [
         ({"x": b"1234"}, "bytes"),
+        ({"x": None}, "missing"),
         ({"x": (X + 1).tobytes()}, "digest"),
         ({"dtype": "<c8"}, "dtype"),
         ({"dtype": "<i4"}, "digest"),
+        ({"encoding": "k/255"}, "bytes"),
         ({"input_digest": "0"}, "digest"),
         ({"claimed_radius": -1.0}, "claimed radius"),
         ({"claimed_prediction": -2}, "claimed prediction"),
@@ -50,10 +43,10 @@ def test_a_row_that_was_altered_says_which_value_is_wrong(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        from_row(through_the_database(**changes), (2, 3))
+        from_row(ROW | changes, (2, 3))
 
 
 def test_the_answer_alone_is_checked_too() -> None:
-    assert resolution_of(through_the_database()) == ENTRY.resolution
+    assert resolution_of(ROW) == ENTRY.resolution
     with pytest.raises(InputError, match="radius"):
-        resolution_of(through_the_database(radius=-0.5))
+        resolution_of(ROW | {"radius": -0.5})

@@ -23,8 +23,7 @@ class TestSQLite(SharedMemoryContract):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("postgresql://host/name",), "not supported yet"),
-        (("postgresql+psycopg://host/name",), "not supported yet"),
+        (("postgresql+asyncpg://host/name",), "use memory://"),
         (("mysql://host/name",), "use memory://"),
         (("nonsense",), "use memory://"),
         ((None,), "use memory://"),

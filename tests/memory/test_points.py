@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ddrs.errors import InputError
-from ddrs.memory.points import as_array, decode, point
+from ddrs.memory.points import as_array, decode, encode, point
 
 
 def test_the_digest_is_that_of_the_shape_and_the_float64_values():
@@ -44,12 +44,42 @@ def test_integers_that_float64_cannot_hold_are_refused(value):
     assert point(as_array(np.array([2**53, -(2**53)]))).values.tolist() == [2.0**53, -(2.0**53)]
 
 
-def test_decode_inverts_what_is_stored():
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+def test_every_image_value_is_a_byte_and_comes_back_in_its_dtype(dtype):
+    x = (np.arange(256).astype(dtype) / np.asarray(255, dtype)).reshape(4, 64)
+    encoding, data = encode(x)
+    assert (encoding, data) == ("k/255", bytes(range(256)))
+    again = decode(data, encoding, dtype, (4, 64))
+    assert again.x.dtype == np.dtype(dtype)
+    assert np.array_equal(again.x, x)
+    assert again.digest == point(as_array(x)).digest
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.array([0.5, np.nextafter(np.float32(1 / 255), np.float32(1))], np.float32),
+        np.array([1 / 255], np.float64) * np.array([1 + 2**-52]),
+        np.array([np.float32(1 / 255)], np.float64),  # k/255 of another dtype
+        np.array([-1 / 255, 256 / 255]),
+        np.array([0, 255], np.uint8),
+        np.array([1e300, -1e300]),
+    ],
+)
+def test_whatever_else_is_stored_as_it_came(x):
+    encoding, data = encode(x)
+    assert (encoding, data) == ("raw", x.tobytes())
+    assert np.array_equal(decode(data, encoding, x.dtype.str, x.shape).x, x)
+
+
+def test_what_does_not_fit_together_is_refused():
     p = point(as_array(np.arange(6, dtype=np.float16).reshape(2, 3)))
-    again = decode(p.x.tobytes(), p.x.dtype.str, (2, 3))
-    assert np.array_equal(again.x, p.x)
-    assert again.digest == p.digest
     with pytest.raises(InputError, match="12 bytes"):
-        decode(p.x.tobytes(), p.x.dtype.str, (2, 4))
+        decode(p.x.tobytes(), "raw", "<f2", (2, 4))
+    with pytest.raises(InputError, match="12 bytes"):
+        decode(p.x.tobytes(), "k/255", "<f2", (2, 3))
     with pytest.raises(InputError, match="dtype"):
-        decode(p.x.tobytes(), "|O", (2, 3))
+        decode(p.x.tobytes(), "raw", "|O", (2, 3))
+    for encoding, dtype in [("jpeg", "<f2"), (None, "<f2"), ("k/255", "|u1")]:
+        with pytest.raises(InputError, match="encoding"):
+            decode(bytes(6), encoding, dtype, (2, 3))

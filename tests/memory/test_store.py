@@ -50,7 +50,7 @@ def assert_every_printed_answer_is_stored(path, lines):
     rows = {}
     connection = sqlite3.connect(path)
     for x, prediction, radius, outcome in connection.execute(
-        "SELECT x, prediction, radius, outcome FROM regions"
+        "SELECT x, prediction, radius, outcome FROM regions JOIN inputs USING (id)"
     ):
         rows[tuple(np.frombuffer(x))] = (prediction, radius, outcome)
     connection.close()
@@ -63,7 +63,7 @@ def assert_every_printed_answer_is_stored(path, lines):
 def test_the_file_has_the_promised_columns_and_durability(path):
     fill(path)
     with open_memory(path) as memory:
-        raw = memory._store._engine.raw_connection()
+        raw = memory._store._db.engine.raw_connection()
         cursor = raw.cursor()
         assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -74,13 +74,13 @@ def test_the_file_has_the_promised_columns_and_durability(path):
     assert columns == {
         "id": "INTEGER",
         "input_digest": "TEXT",
-        "x": "BLOB",
-        "dtype": "TEXT",
         "prediction": "INTEGER",
         "radius": "REAL",
         "outcome": "TEXT",
         "claimed_prediction": "INTEGER",
         "claimed_radius": "REAL",
+        "sketch": "BLOB",
+        "chain": "TEXT",
         "evidence": "TEXT",
     }
 
@@ -158,10 +158,10 @@ def test_a_directory_in_place_of_the_file(tmp_path):
 
 def test_a_newer_version_is_refused_and_untouched(path):
     fill(path)
-    edit(path, "UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    edit(path, "UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     edit(path, "PRAGMA journal_mode=DELETE")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"version 2.*upgrade"):
+    with pytest.raises(StoreError, match=r"version 3.*upgrade"):
         open_memory(path)
     assert path.read_bytes() == before
 
@@ -228,7 +228,7 @@ def test_a_full_disk_stores_nothing_of_the_call_and_loses_nothing(path):
     more = 10 + rng.random((400, 2))
     with open_memory(path) as memory:
         before = len(memory)
-        raw = memory._store._engine.raw_connection()
+        raw = memory._store._db.engine.raw_connection()
         pages = raw.cursor().execute("PRAGMA page_count").fetchone()[0]
         raw.cursor().execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(StoreError, match="disk is full"):

@@ -1,20 +1,32 @@
-"""Check a store from its rows alone: the digests, the invariant, and every decision once more."""
+"""Check a store from its rows alone: digests, the chain, the invariant, every decision once more.
 
-from collections.abc import Iterable
+Nothing that the store derived is taken from it: inputs are hashed again, sketches are made again,
+and every pair of balls that could touch is measured in full. Pairs are found in bands: entries of
+about the same radius, in order of the first number of their sketches, so that most of the square
+of all pairs is never looked at.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import prod
 
-from sqlalchemy import Row
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import RowMapping
 
 from ddrs.errors import InputError, StoreError
+from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.geometry import Norm, from_units, to_units
+from ddrs.memory.geometry import Array, Norm, from_units, to_units
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Resolution, decide
+from ddrs.memory.sketch import SIZE, STRETCH, Sketch
+from ddrs.memory.tables import Transaction
+from ddrs.memory.view import neighbours, read_shape, rows_at_once, sketches
 
 __all__ = ["AuditReport", "Violation", "audit"]
 
-CHUNK = 64  # entries compared with the earlier ones at once
+TOGETHER = 256  # entries that share a scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +34,8 @@ class Violation:
     """One thing that is wrong in a store.
 
     Attributes:
-        kind: `meta`, `missing`, `damaged`, `overlap` or `replay`.
+        kind: `meta`, `head`, `missing`, `chain`, `damaged`, `sketch`, `evidence`, `overlap` or
+            `replay`.
         entries: ids of the entries concerned.
         message: what is wrong with them.
     """
@@ -49,92 +62,208 @@ class AuditReport:
         return not self.violations
 
 
-def audit(rows: Iterable[Row[Any]], norm: Norm, shape: tuple[int, ...]) -> AuditReport:
-    """Check all rows of a store, in order of entry.
+def audit(
+    transaction: Transaction, examine: Callable[[Entry], Iterable[str]] | None = None
+) -> AuditReport:
+    """Check a whole store.
 
-    Each entry is parsed and its input hashed again; balls of different classes must be disjoint;
-    and its claim, put through the rule against the entries before it, must give what is stored.
     A row that cannot be parsed is a violation and is left out of what follows, so the entries that
     depended on it can show up too.
 
     Args:
-        rows: the rows of the table `regions`, ordered by id.
-        norm: the norm of the store.
-        shape: the shape of its inputs.
+        transaction: on the store; it must see one state of it throughout.
+        examine: what else is wrong with an entry.
     """
-    violations: list[Violation] = []
-    pending: list[Entry] = []
-    checker = _Checker(norm)
-    last = 0
-    for row in rows:
-        if row.id != last + 1:
-            violations.append(
-                Violation("missing", (row.id,), f"expected id {last + 1}: entries were deleted")
-            )
-        last = row.id
-        checker.count += 1
-        try:
-            pending.append(from_row(row, shape))
-        except InputError as error:
-            violations.append(Violation("damaged", (row.id,), str(error)))
-        if len(pending) == CHUNK:
-            violations += checker.check(pending)
-            pending = []
-    violations += checker.check(pending)
-    return AuditReport(tuple(violations), checker.count)
+    count = transaction.stored()
+    facts = transaction.meta()
+    norm: Norm = "l1" if facts.get("norm") == "l1" else "l2"
+    try:
+        shape = read_shape(facts) if count else ()
+    except StoreError as error:
+        return AuditReport((Violation("meta", (), str(error)),), count)
+    reading = _Reading(shape, facts, examine)
+    violations = [v for rows in transaction.rows(rows_at_once(prod(shape))) for v in reading(rows)]
+    violations += _head_faults(transaction, count, reading)
+    columns = reading.columns()
+    for chunk, pairs in _close(columns):
+        violations += _decisions(transaction, norm, shape, columns, chunk, pairs)
+    violations.sort(key=lambda v: v.entries[-1:])  # the store's own faults, then as entries came
+    return AuditReport(tuple(violations), count)
 
 
-class _Checker:
-    """The entries seen so far, against which the next ones are checked."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """What is kept of every entry: `[m]` each, and `[m, SIZE]` sketches."""
 
-    def __init__(self, norm: Norm) -> None:
-        self._norm: Norm = norm
-        self._index: Index | None = None
-        self._ids: list[int] = []
-        self.count = 0
+    ids: npt.NDArray[np.int64]
+    radii: Array  # as stored
+    reach: Array  # how far its claim or its answer could conflict with an earlier one
+    sketches: Sketch
 
-    def check(self, entries: list[Entry]) -> list[Violation]:
-        """Check the next entries, then keep them."""
-        if not entries:
-            return []
-        if self._index is None:
-            self._index = Index(len(entries[0].point.values), self._norm)
-        reach = [max(e.claimed_radius, e.resolution.radius) for e in entries]
-        nearby = self._index.along([e.point.values for e in entries], reach)
-        violations: list[Violation] = []
-        for entry, neighbours in zip(entries, nearby, strict=True):
-            violations += self._overlaps(entry, neighbours)
-            violations += self._replay(entry, neighbours)
-            stored = entry.resolution
-            self._index.add(entry.point.values, stored.prediction, stored.radius)
-            self._ids.append(entry.id)
-        return violations
 
-    def _overlaps(self, entry: Entry, neighbours: list[Neighbour]) -> list[Violation]:
-        stored = entry.resolution
-        return [
-            Violation(
-                "overlap",
-                (self._ids[n.position], entry.id),
-                f"balls of classes {n.prediction} and {stored.prediction} overlap by "
-                f"{from_units(to_units(n.radius) + to_units(stored.radius) - n.distance.floor):g}",
-            )
-            for n in neighbours
-            if n.prediction != stored.prediction
-            and not n.distance.at_least(n.radius, stored.radius)
+class _Reading:
+    """One pass over the rows: checks that need no other entry."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        facts: dict[str, str],
+        examine: Callable[[Entry], Iterable[str]] | None,
+    ) -> None:
+        self.chain = genesis(facts)
+        self._shape = shape
+        self._examine = examine
+        self._last = 0
+        self._numbers: list[tuple[int, float, float]] = []
+        self._sketches: list[Sketch] = []
+
+    def __call__(self, rows: Sequence[RowMapping]) -> Iterator[Violation]:
+        """What is wrong with the next rows."""
+        parsed: list[tuple[Entry, RowMapping]] = []
+        for row in rows:
+            number = row["id"]
+            if number != self._last + 1:
+                message = f"expected id {self._last + 1}: entries were deleted"
+                yield Violation("missing", (number,), message)
+            elif link(self.chain, row) != row["chain"]:
+                message = "it does not follow from the entry before it: one of the two was altered"
+                yield Violation("chain", (number,), message)
+            self._last, self.chain = number, str(row["chain"])
+            try:
+                entry = from_row(row, self._shape)
+            except InputError as error:
+                yield Violation("damaged", (number,), str(error))
+                continue
+            parsed.append((entry, row))
+            for fault in self._examine(entry) if self._examine else ():
+                yield Violation("evidence", (number,), fault)
+        if not parsed:
+            return
+        entries = [entry for entry, _ in parsed]
+        made = sketches([entry.point for entry in entries])
+        for (entry, row), values in zip(parsed, made, strict=True):
+            if not _same_sketch(row["sketch"], values):
+                message = "its sketch is not that of its input, so searches can miss it"
+                yield Violation("sketch", (entry.id,), message)
+        self._numbers += [
+            (e.id, e.resolution.radius, max(e.claimed_radius, e.resolution.radius)) for e in entries
         ]
+        self._sketches.append(made)
 
-    def _replay(self, entry: Entry, neighbours: list[Neighbour]) -> list[Violation]:
-        stored = entry.resolution
-        try:
-            again = decide(entry.claimed_prediction, entry.claimed_radius, neighbours)
-        except StoreError as error:
-            return [Violation("replay", (entry.id,), str(error))]
-        answer = (stored.prediction, stored.radius, stored.outcome)
-        if answer == (again.prediction, again.radius, again.outcome):
-            return []
+    def columns(self) -> _Columns:
+        """All entries that could be read."""
+        ids, radii, reach = np.array(self._numbers).reshape(-1, 3).T
+        made = np.concatenate([np.empty((0, SIZE), np.float32), *self._sketches])
+        return _Columns(ids.astype(np.int64), radii, reach, made)
+
+
+def _same_sketch(stored: object, made: Sketch) -> bool:
+    """Whether a stored sketch is within the rounding that another machine's may differ by."""
+    if not isinstance(stored, bytes) or len(stored) != 4 * SIZE:
+        return False
+    values = np.frombuffer(stored, "<f4").astype(np.float64)
+    with np.errstate(all="ignore"):
+        off = np.sqrt(np.sum((values - made) ** 2))
+        near = off <= 2 * STRETCH * np.sqrt(np.sum(made.astype(np.float64) ** 2))
+    return bool(near) or values.astype(np.float32).tobytes() == made.tobytes()
+
+
+def _head_faults(transaction: Transaction, count: int, reading: _Reading) -> Iterator[Violation]:
+    try:
+        head = transaction.head()
+    except StoreError as error:
+        yield Violation("head", (), str(error))
+        return
+    if head.count != count:
+        message = f"the store has {count} entries and should have {head.count}"
+        yield Violation("head", (), f"{message}: entries were deleted or added")
+    elif count and head.chain != reading.chain:
+        yield Violation("head", (), "the last entry is not the one that the store ended with")
+
+
+def _close(
+    columns: _Columns,
+) -> Iterator[tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]]:
+    """Chunks of entries, and for each entry those that came before it and may matter to it."""
+    with np.errstate(all="ignore"):
+        blur = 2 * STRETCH * np.sqrt(np.sum(columns.sketches.astype(np.float64) ** 2, axis=1))
+    radii, reach = columns.radii + blur, columns.reach + blur
+    indexes = []
+    for band in _bands(columns.sketches[:, 0], radii):
+        index = Index()
+        index.add(columns.sketches[band], columns.radii[band])
+        indexes.append((band, index, columns.sketches[band, 0].astype(np.float64)))
+    for asking in _bands(columns.sketches[:, 0], reach):
+        for low in range(0, len(asking), TOGETHER):
+            chunk = asking[low : low + TOGETHER]
+            marks, middle = columns.sketches[chunk], columns.sketches[chunk, 0].astype(np.float64)
+            found: list[list[npt.NDArray[np.int64]]] = [[] for _ in chunk]
+            for band, index, first in indexes:
+                far = (radii[band].max() + reach[chunk].max()) * (1 + STRETCH)
+                start, stop = 0, len(band)
+                if np.isfinite([far, middle[0], middle[-1], first[0], first[-1]]).all():
+                    start = int(np.searchsorted(first, middle[0] - far))
+                    stop = int(np.searchsorted(first, middle[-1] + far, side="right"))
+                for i, positions in enumerate(index.near(marks, columns.reach[chunk], start, stop)):
+                    earlier = band[positions]
+                    found[i].append(earlier[columns.ids[earlier] < columns.ids[chunk[i]]])
+            yield chunk, [np.concatenate(parts) for parts in found]
+
+
+def _bands(first: Sketch, radii: Array) -> list[npt.NDArray[np.int64]]:
+    """The entries by powers of two of a radius, each band in order of the first sketch number."""
+    with np.errstate(divide="ignore"):
+        power = np.clip(np.nan_to_num(np.ceil(np.log2(radii)), nan=8), -3, 8)
+    order = np.argsort(first, kind="stable")  # what is not a number comes last
+    return [order[power[order] == p] for p in np.unique(power)]
+
+
+def _decisions(
+    transaction: Transaction,
+    norm: Norm,
+    shape: tuple[int, ...],
+    columns: _Columns,
+    chunk: npt.NDArray[np.int64],
+    pairs: Sequence[npt.NDArray[np.int64]],
+) -> Iterator[Violation]:
+    """Each entry of a chunk against earlier ones: no overlap, and its claim gives its answer."""
+    some = rows_at_once(prod(shape))
+    for low in range(0, len(chunk), some):
+        numbers = columns.ids[chunk[low : low + some]].tolist()
+        rows = {row["id"]: row for row in next(transaction.get(numbers, some))}
+        for number, earlier in zip(numbers, pairs[low : low + some], strict=True):
+            entry = from_row(rows[number], shape)
+            reach = max(entry.claimed_radius, entry.resolution.radius)
+            around: list[Neighbour] = []
+            for near in transaction.get(columns.ids[earlier].tolist(), some):
+                entries = [from_row(row, shape) for row in near]
+                around += neighbours(entries, entry.point.values, reach, norm)
+            yield from _overlaps(entry, around)
+            yield from _replay(entry, around)
+
+
+def _overlaps(entry: Entry, around: Sequence[Neighbour]) -> Iterator[Violation]:
+    stored = entry.resolution
+    for n in around:
+        if n.prediction != stored.prediction and not n.distance.at_least(n.radius, stored.radius):
+            depth = from_units(to_units(n.radius) + to_units(stored.radius) - n.distance.floor)
+            message = (
+                f"balls of classes {n.prediction} and {stored.prediction} overlap by {depth:g}"
+            )
+            yield Violation("overlap", (n.position + 1, entry.id), message)
+
+
+def _replay(entry: Entry, around: Sequence[Neighbour]) -> Iterator[Violation]:
+    stored = entry.resolution
+    try:
+        again = decide(entry.claimed_prediction, entry.claimed_radius, around)
+    except StoreError as error:
+        yield Violation("replay", (entry.id,), str(error))
+        return
+    answer = (stored.prediction, stored.radius, stored.outcome)
+    if answer != (again.prediction, again.radius, again.outcome):
         message = f"stored is {_describe(stored)}, but its claim gives {_describe(again)}"
-        return [Violation("replay", (entry.id,), message)]
+        yield Violation("replay", (entry.id,), message)
 
 
 def _describe(resolution: Resolution) -> str:

@@ -1,17 +1,16 @@
-"""One entry of the store, and the row of the table that holds it."""
+"""One entry of the store, and the rows of the tables that hold it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
-
 from ddrs.certificate import ABSTAIN
 from ddrs.errors import InputError
-from ddrs.memory.points import Point, decode
+from ddrs.memory.points import Point, decode, encode
 from ddrs.memory.regions import Resolution
 
-__all__ = ["Entry", "from_row", "resolution_of", "to_row"]
+__all__ = ["Entry", "from_row", "input_row", "region_row", "resolution_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +32,11 @@ class Entry:
     claimed_radius: float
 
 
-def to_row(entry: Entry) -> dict[str, Any]:
-    """The columns of `entry`."""
+def region_row(entry: Entry) -> dict[str, Any]:
+    """The columns of `entry` in the table `regions`, but for its sketch and place in the chain."""
     return {
         "id": entry.id,
         "input_digest": entry.point.digest,
-        "x": entry.point.x.tobytes(),
-        "dtype": entry.point.x.dtype.str,
         "prediction": entry.resolution.prediction,
         "radius": entry.resolution.radius,
         "outcome": entry.resolution.outcome,
@@ -49,35 +46,47 @@ def to_row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def from_row(row: Row[Any], shape: tuple[int, ...]) -> Entry:
-    """The entry that `row` holds.
+def input_row(entry: Entry) -> dict[str, Any]:
+    """The columns of `entry` in the table `inputs`."""
+    encoding, data = encode(entry.point.x)
+    return {
+        "id": entry.id,
+        "dtype": entry.point.x.dtype.str,
+        "encoding": encoding,
+        "x": data,
+    }
+
+
+def from_row(row: Mapping[Any, Any], shape: tuple[int, ...]) -> Entry:
+    """The entry that a row holds.
 
     Args:
-        row: a row of the table `regions`.
+        row: a row of the table `regions` with that of `inputs`.
         shape: the shape of the memory's inputs.
 
     Raises:
         InputError: the row was altered or damaged; says which value is wrong.
     """
-    if not isinstance(row.x, bytes):
-        raise InputError("x is no blob")
-    point = decode(row.x, row.dtype, shape)
-    if point.digest != row.input_digest:
+    if not isinstance(row["x"], bytes):
+        raise InputError("its input is missing")
+    point = decode(row["x"], row["encoding"], row["dtype"], shape)
+    if point.digest != row["input_digest"]:
         raise InputError("the input is not the one its digest names")
-    _check_claim("claimed", row.claimed_prediction, row.claimed_radius, ABSTAIN)
-    return Entry(row.id, point, resolution_of(row), row.claimed_prediction, row.claimed_radius)
+    claimed, radius = row["claimed_prediction"], row["claimed_radius"]
+    _check_claim("claimed", claimed, radius, ABSTAIN)
+    return Entry(row["id"], point, resolution_of(row), claimed, radius)
 
 
-def resolution_of(row: Row[Any]) -> Resolution:
-    """The answer that `row` holds.
+def resolution_of(row: Mapping[Any, Any]) -> Resolution:
+    """The answer that a row of `regions` holds.
 
     Raises:
         InputError: the row was altered or damaged.
     """
-    _check_claim("stored", row.prediction, row.radius, 0)
-    if row.outcome not in ("own", "inherited", "trimmed"):
-        raise InputError(f"unknown outcome {row.outcome!r}")
-    return Resolution(row.prediction, row.radius, row.outcome, row.evidence)
+    _check_claim("stored", row["prediction"], row["radius"], 0)
+    if row["outcome"] not in ("own", "inherited", "trimmed"):
+        raise InputError(f"unknown outcome {row['outcome']!r}")
+    return Resolution(row["prediction"], row["radius"], row["outcome"], row["evidence"])
 
 
 def _check_claim(name: str, prediction: object, radius: object, lowest: int) -> None:

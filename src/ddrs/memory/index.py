@@ -1,154 +1,109 @@
-"""Which stored entries can matter to a candidate: a blockwise scan of the centres in this process.
+"""Which stored entries can matter to a candidate: a scan of their sketches in this process.
 
-`near` may return too many entries, never too few: it leaves one out only where a proved lower
-bound of the distance reaches the sum of the radii. The scan is one matrix product per block, so
-its temporary memory is bounded. A sketch of the centres can replace it behind the same method.
+`near` may return too many entries, never too few. An entry (s_i, R_i) can be left out of what a
+candidate (s, R) has to look at where |s - s_i| >= R + R_i, the sketches s being a lower bound of
+the distance. Squared, this is an inner product, one number an entry:
+
+    |s_i|^2 - R_i^2 - 2 s.s_i - 2 R R_i  >=  R^2 - |s|^2
+
+so that a scan is one pass over `SIZE + 2` float32 numbers an entry. All rounding is taken from the
+left side beforehand, half from the entry's own term and half from the candidate's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from ddrs.memory.geometry import Array, Distance, Norm, distance_bounds
-from ddrs.memory.regions import Neighbour
+from ddrs.memory.geometry import Array
+from ddrs.memory.sketch import SIZE, STRETCH, Sketch
 
 __all__ = ["Index"]
 
-BLOCK = 1 << 21  # numbers held at once by the scan
-CHUNK = 64  # candidates that share a scan
-EPSILON, TINY = 2.0**-52, 2.0**-1022
-EPSILON32, TINY32 = 2.0**-23, 2.0**-126
-FLOAT32_DIMENSIONS = 1 << 20  # above it the error bound of a float32 product is useless
+BLOCK = 1 << 15  # entries in one array of the index
+SCAN = 1 << 19  # products held at once by a scan
+
+# A product of SIZE + 2 terms errs by less than (SIZE + 4) 2^-24 times the sum of their magnitudes,
+# and that is at most 2 (|s|^2 + R^2 + |s_i|^2 + R_i^2). Underflow loses less than TINY.
+ERROR = (SIZE + 8) * 2.0**-23
+TINY = 1e-36
+LARGE = 1e30  # squares beyond it could overflow: such an entry is always looked at
 
 
 class Index:
-    """Centres, classes and radii of the entries, in order of entry, in arrays that grow.
+    """Sketches and radii of the entries, in order of entry, in blocks: growing copies nothing."""
 
-    Centres are kept as float32 while that is exact for all of them (images mostly are).
-
-    Args:
-        dimension: numbers per centre.
-        norm: the norm of the distances.
-    """
-
-    def __init__(self, dimension: int, norm: Norm) -> None:
-        self._norm: Norm = norm
+    def __init__(self) -> None:
+        self._blocks: list[Sketch] = []
         self._count = 0
-        self._centres: npt.NDArray[np.float32] | Array = np.zeros((16, dimension), np.float32)
-        self._squares = np.empty(16)  # of the centres' l2 lengths
-        self._predictions = np.empty(16, np.int64)
-        self._radii = np.empty(16)
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, x: Array, prediction: int, radius: float) -> None:
-        """Append an entry; `x` is `[d]` float64."""
-        if self._centres.dtype == np.float32 and not _is_float32(x):
-            self._centres = self._centres.astype(np.float64)
-        if self._count == len(self._radii):
-            self._grow()
-        with np.errstate(over="ignore", under="ignore"):
-            self._squares[self._count] = x @ x
-        self._centres[self._count] = x
-        self._predictions[self._count] = prediction
-        self._radii[self._count] = radius
-        self._count += 1
-
-    def truncate(self, count: int) -> None:
-        """Forget all but the first `count` entries."""
-        self._count = min(self._count, count)
-
-    def near(self, xs: Array, radii: Array, start: int = 0) -> list[list[Neighbour]]:
-        """For each candidate ball all entries with d < R_i + R, from position `start` on.
+    def add(self, sketches: Sketch, radii: Array) -> None:
+        """Append entries.
 
         Args:
-            xs: `[batch, d]` candidate centres.
-            radii: `[batch]` candidate radii.
+            sketches: `[m, SIZE]`.
+            radii: `[m]`.
+        """
+        rows = np.zeros((len(radii), SIZE + 2), np.float32)
+        rows[:, :SIZE] = sketches
+        rows[:, SIZE], rows[:, SIZE + 1] = _terms(sketches, radii)
+        rows[~np.isfinite(rows).all(axis=1)] = [*[0.0] * (SIZE + 1), -np.inf]
+        while len(rows):
+            if self._count == len(self._blocks) * BLOCK:
+                self._blocks.append(np.empty((BLOCK, SIZE + 2), np.float32))
+            start = self._count % BLOCK
+            part = rows[: BLOCK - start]
+            self._blocks[self._count // BLOCK][start : start + len(part)] = part
+            self._count += len(part)
+            rows = rows[len(part) :]
+
+    def near(
+        self, sketches: Sketch, radii: Array, start: int = 0, stop: int | None = None
+    ) -> list[npt.NDArray[np.int64]]:
+        """For each candidate the positions of all entries with d < R_i + R.
+
+        Args:
+            sketches: `[batch, SIZE]` of the candidates.
+            radii: `[batch]` of the candidates.
             start: first position to look at.
+            stop: position after the last one to look at.
 
         Returns:
-            One list per candidate, in order of entry; each entry with its distance.
+            One array of ascending positions a candidate.
         """
-        rows = max(1, BLOCK // max(xs.shape))
-        found: list[list[npt.NDArray[np.int64]]] = [[] for _ in xs]
-        for low in range(start, self._count, rows):
-            close = ~self._far(slice(low, min(low + rows, self._count)), xs, radii)
-            for candidate in np.nonzero(close.any(axis=0))[0]:
-                found[candidate].append(low + np.nonzero(close[:, candidate])[0])
-        return [
-            [n for positions in blocks for n in self._neighbours(positions, x, radius)]
-            for blocks, x, radius in zip(found, xs, radii.tolist(), strict=True)
-        ]
+        query = np.empty((SIZE + 2, len(radii)), np.float32)
+        query[:SIZE] = -2 * sketches.T
+        reach, own = _terms(sketches, radii)
+        query[SIZE], query[SIZE + 1] = -2 * reach, 1.0
+        found: list[list[npt.NDArray[np.int64]]] = [[] for _ in radii]
+        step = max(1, SCAN // max(len(radii), 1))
+        for low, rows in self._slices(start, len(self) if stop is None else stop, step):
+            with np.errstate(all="ignore"):
+                close = ~(rows @ query >= -own)  # what is not a number is looked at
+            for candidate in np.flatnonzero(close.any(axis=0)):
+                found[candidate].append(low + np.flatnonzero(close[:, candidate]))
+        none = np.empty(0, np.int64)
+        return [np.concatenate(parts) if parts else none for parts in found]
 
-    def along(self, xs: Sequence[Array], radii: Sequence[float]) -> Iterator[list[Neighbour]]:
-        """As `near`, one candidate after another; entries may be added between the steps.
-
-        Args:
-            xs: candidate centres, `[d]` each.
-            radii: as many candidate radii.
-        """
-        for low in range(0, len(xs), CHUNK):
-            before = len(self)
-            centres = np.stack(xs[low : low + CHUNK])
-            reach = np.array(radii[low : low + CHUNK])
-            for i, stored in enumerate(self.near(centres, reach)):
-                yield stored + self.near(centres[i : i + 1], reach[i : i + 1], start=before)[0]
-
-    def _far(self, block: slice, xs: Array, radii: Array) -> npt.NDArray[np.bool_]:
-        """`[rows, batch]`: where |c|^2 - 2 c.x + |x|^2 less its error reaches (R_i + R)^2.
-
-        The l1 distance is never below the l2 distance, so this holds for both norms. The product
-        errs by less than d u (|c|^2 + |x|^2) in any order of summation, the squares by as much in
-        float64, underflow by less than the smallest normal number a term. Overflow makes NaN or
-        infinity, and then nothing is called far.
-        """
-        d = xs.shape[1]
-        centres = self._centres[block]
-        with np.errstate(all="ignore"):
-            if centres.dtype == np.float32 and d <= FLOAT32_DIMENSIONS and _is_float32(xs):
-                product = (centres @ xs.astype(np.float32).T).astype(np.float64)
-                epsilon, tiny = EPSILON32, TINY32
-            else:
-                product = centres.astype(np.float64, copy=False) @ xs.T
-                epsilon, tiny = EPSILON, TINY
-            squares = self._squares[block][:, None] + np.einsum("ij,ij->i", xs, xs)
-            slack = (d + 8) * (epsilon * squares + 4 * tiny)
-            reach = self._radii[block][:, None] + radii
-            far = squares - 2 * product - slack >= reach * reach * (1 + 4 * EPSILON)
-        clear: npt.NDArray[np.bool_] = far & np.isfinite(product)
-        return clear
-
-    def _neighbours(
-        self, positions: npt.NDArray[np.int64], x: Array, radius: float
-    ) -> list[Neighbour]:
-        """Those of `positions`, at most a block, that may satisfy d < R_i + R."""
-        lower, upper = distance_bounds(self._centres[positions], x, self._norm)
-        with np.errstate(over="ignore"):
-            reach = np.nextafter(self._radii[positions] + radius, np.inf)
-        keep = lower < reach
-        return [
-            Neighbour(p, c, r, Distance(self._centres[p], x, self._norm, low, high))
-            for p, c, r, low, high in zip(
-                positions[keep].tolist(),
-                self._predictions[positions[keep]].tolist(),
-                self._radii[positions[keep]].tolist(),
-                lower[keep].tolist(),
-                upper[keep].tolist(),
-                strict=True,
-            )
-        ]
-
-    def _grow(self) -> None:
-        extra = len(self._radii)
-        self._centres = np.concatenate([self._centres, np.zeros_like(self._centres)])
-        self._squares = np.concatenate([self._squares, np.empty(extra)])
-        self._predictions = np.concatenate([self._predictions, np.empty(extra, np.int64)])
-        self._radii = np.concatenate([self._radii, np.empty(extra)])
+    def _slices(self, start: int, stop: int, step: int) -> Iterator[tuple[int, Sketch]]:
+        low = start
+        while low < stop:
+            block = low - low % BLOCK
+            high = min(low + step, block + BLOCK, stop)
+            yield low, self._blocks[low // BLOCK][low - block : high - block]
+            low = high
 
 
-def _is_float32(values: Array) -> bool:
-    """Whether float32 holds every value exactly."""
-    with np.errstate(over="ignore", under="ignore"):
-        return bool((values.astype(np.float32) == values).all())
+def _terms(sketches: Sketch, radii: Array) -> tuple[Sketch, Sketch]:
+    """R and what the sketch may be off by, rounded up; |s|^2 - R^2 less all error, rounded down."""
+    with np.errstate(all="ignore"):
+        squares = np.einsum("ij,ij->i", sketches, sketches, dtype=np.float64)
+        reach = ((radii + STRETCH * np.sqrt(squares)) * (1 + 2.0**-20)).astype(np.float32)
+        wide = reach.astype(np.float64) ** 2
+        own = squares - wide - ERROR * (squares + wide) - TINY
+        own = np.nextafter(own.astype(np.float32), np.float32(-np.inf))
+        own[~(squares + wide < LARGE)] = -np.inf
+    return reach, own

@@ -3,30 +3,32 @@
 import json
 import math
 import operator
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import prod
+from functools import partial
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Row
+from sqlalchemy import RowMapping
 
 from ddrs.certificate import ABSTAIN
 from ddrs.errors import ConfigurationError, InputError, StoreError, StoreMismatchError
-from ddrs.memory.audit import AuditReport, Violation, audit
-from ddrs.memory.entries import Entry, from_row, resolution_of
+from ddrs.memory.audit import AuditReport, audit
+from ddrs.memory.entries import Entry, resolution_of
 from ddrs.memory.geometry import Norm
 from ddrs.memory.index import Index
 from ddrs.memory.points import Point, as_array, point
 from ddrs.memory.regions import Region, Resolution, decide, deepest_cover
-from ddrs.memory.store import Store, Transaction, parse_url
+from ddrs.memory.store import Store, parse_url
+from ddrs.memory.tables import Transaction
+from ddrs.memory.view import View, neighbours, rows_at_once, sketches
 
 __all__ = ["Memory"]
 
 MAX_PREDICTION = 2**31 - 1  # the largest INTEGER of every database
+TOGETHER = 64  # candidates that share a scan of the index
 
 
 class Memory:
@@ -45,40 +47,51 @@ class Memory:
     child must open its own.
 
     Args:
-        url: `memory://` (this object alone) or `sqlite:///file.db` (created if it is missing).
+        url: `memory://` (this object alone), `sqlite:///file.db` (created if it is missing) or
+            `postgresql://user@host/database` (which must exist; the tables are created).
         norm: `"l2"` or `"l1"`, the norm of the radii; a store keeps the one it was made with. None
             takes that of the store, which must be there already.
-        timeout: seconds to wait while another process writes.
+        timeout: seconds to wait while another process writes, and for a server to come back.
+        read_only: answer from the stored regions and store nothing. An input that no region covers
+            gets the class that is claimed, with radius 0 and the outcome `unrecorded`.
 
     Raises:
         ConfigurationError: a URL, norm or timeout that can never work.
-        StoreError: the file cannot be opened, is damaged, foreign, or from a newer version.
+        MissingDependencyError: a PostgreSQL URL without psycopg.
+        StoreError: the store cannot be opened, is damaged, foreign, or from a newer version.
         StoreMismatchError: the store was made with another norm.
     """
 
-    def __init__(self, url: str, norm: Norm | None = "l2", *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        norm: Norm | None = "l2",
+        *,
+        timeout: float = 30.0,
+        read_only: bool = False,
+    ) -> None:
         if norm not in ("l1", "l2", None):
             raise ConfigurationError(f"unknown norm {norm!r}: use 'l1' or 'l2'")
         if not 0 < timeout < math.inf:
             raise ConfigurationError(f"timeout is {timeout!r}: use a positive number of seconds")
-        path = parse_url(url)
-        if norm is None and (path is None or not os.path.exists(path)):
-            raise StoreError(f"there is no memory at {url}: check the path")
         self._lock = RLock()
-        self._shape: tuple[int, ...] = ()
-        self._index: Index | None = None  # of the stored entries that this process has seen
-        self._store = Store(path, timeout, norm)
-        with self._store.transaction() as transaction:
-            stored = transaction.meta().get("norm")
+        self._store = Store(parse_url(url), timeout, norm, read_only=read_only)
+        stored = self._store.run(Transaction.meta).get("norm")
         if stored not in ("l1", "l2") or norm not in (stored, None):
             self.close()
             raise StoreMismatchError(f"the memory was made for {stored}, not for {norm}")
         self._norm: Norm = "l1" if stored == "l1" else "l2"
+        self._view = View(self._norm)
 
     @property
     def norm(self) -> Norm:
         """The norm of the radii."""
         return self._norm
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is stored."""
+        return self._store.read_only
 
     def resolve(
         self, x: Any, prediction: int, radius: float, *, evidence: str | None = None
@@ -136,11 +149,14 @@ class Memory:
     def recall(self, x: Any) -> Resolution | None:
         """The stored answer of exactly this input, evidence included, or None."""
         wanted = point(as_array(x))
-        with self._lock, self._store.transaction() as transaction:
-            self._catch_up(transaction)
-            self._check_shape(wanted)
-            row = transaction.find(wanted.digest)
-            return None if row is None else _resolution(row)
+
+        def work(transaction: Transaction) -> Resolution | None:
+            self._view.catch_up(transaction)
+            self._view.check_shape(wanted)
+            return self._stored(transaction, [wanted]).get(wanted.digest)
+
+        with self._lock:
+            return self._store.run(work)
 
     def lookup(self, x: Any) -> Region | None:
         """The stored region that answers `x`, or None.
@@ -149,17 +165,24 @@ class Memory:
         ties; otherwise the entry of `x` itself, whose radius is then 0.
         """
         wanted = point(as_array(x))
-        with self._lock, self._store.transaction() as transaction:
-            self._catch_up(transaction)
-            self._check_shape(wanted)
-            if self._index is None:
-                return None
-            cover = deepest_cover(self._index.near(wanted.values[None], np.zeros(1))[0])
-            row = transaction.get(cover.position + 1) if cover else transaction.find(wanted.digest)
-            if row is None:
-                return None
-            entry = self._entry(row)
+
+        def work(transaction: Transaction) -> Region | None:
+            self._view.catch_up(transaction)
+            self._view.check_shape(wanted)
+            near = self._view.index.near(sketches([wanted]), np.zeros(1))[0]
+            cover = deepest_cover(self._view.neighbours(transaction, near, wanted, 0.0))
+            if cover is not None:
+                number = cover.position + 1
+            else:
+                row = transaction.find([wanted.digest]).get(wanted.digest)
+                if row is None:
+                    return None
+                number = row["id"]
+            entry = self._view.entry(next(transaction.get([number], 1))[0])
             return Region(entry.point.x, entry.resolution.prediction, entry.resolution.radius)
+
+        with self._lock:
+            return self._store.run(work)
 
     def bind(self, model_digest: str, noise: str) -> None:
         """Tie a fresh memory to one model and noise; check one that is tied already.
@@ -169,10 +192,11 @@ class Memory:
                 nobody knows which.
         """
         asked = {"model_digest": model_digest, "noise": noise}
-        with self._lock, self._store.transaction(write=True) as transaction:
+
+        def work(transaction: Transaction) -> None:
             meta = transaction.meta()
             bound = {key: meta[key] for key in asked if key in meta}
-            if not bound and transaction.count():
+            if not bound and (self.read_only or transaction.head().count):
                 raise StoreMismatchError(
                     "the memory has entries that are not tied to a model: start a new memory"
                 )
@@ -185,32 +209,44 @@ class Memory:
                     "start a new memory"
                 )
 
-    def entries(self) -> list[Entry]:
+        with self._lock:
+            self._store.run(work, write=not self.read_only)
+
+    def about(self) -> dict[str, str]:
+        """What the store says of itself: norm, shape, model digest and noise, where it has them."""
+        with self._lock:
+            return self._store.run(Transaction.meta)
+
+    def entries(self) -> Iterator[Entry]:
         """Every stored answer with its input and the claim it was made from, in order of entry.
+
+        A few are held at a time. Answers that are stored meanwhile are not among them.
 
         Raises:
             StoreError: an entry is damaged; `audit` says which and how.
         """
-        with self._lock, self._store.transaction() as transaction:
-            self._catch_up(transaction)
-            return [self._entry(row) for row in transaction.rows()]
+        with self._lock:
+            count = self._store.run(self._view.catch_up).count
+        some = rows_at_once(math.prod(self._view.shape or ()))
+        for low in range(1, count + 1, some):
+            numbers = range(low, min(low + some, count + 1))
+            with self._lock:
+                rows = self._store.run(partial(_some_rows, numbers=numbers))
+            for row in sorted(rows, key=operator.itemgetter("id")):
+                yield self._view.entry(row)
 
-    def audit(self) -> AuditReport:
-        """Check the store afresh: every input, every pair of balls, every decision.
+    def audit(self, examine: Callable[[Entry], Iterable[str]] | None = None) -> AuditReport:
+        """Check the store afresh: every input, every pair of balls, every decision, the chain.
+
+        Args:
+            examine: what else is wrong with an entry, one sentence each; the core cannot judge the
+                evidence that is stored with it.
 
         Raises:
             StoreError: the store cannot be read at all.
         """
-        with self._lock, self._store.transaction() as transaction:
-            entries = transaction.count()
-            try:
-                shape = _shape(transaction.meta())
-            except StoreError as error:
-                return AuditReport((Violation("meta", (), str(error)),), entries)
-            if shape is None and entries:
-                message = "the input shape is not recorded: the store was altered"
-                return AuditReport((Violation("meta", (), message),), entries)
-            return audit(transaction.rows(), self._norm, shape or ())
+        with self._lock:
+            return self._store.run(lambda transaction: audit(transaction, examine))
 
     def close(self) -> None:
         """Close the store; the memory cannot be used any more."""
@@ -219,8 +255,8 @@ class Memory:
 
     def __len__(self) -> int:
         """Number of stored answers."""
-        with self._lock, self._store.transaction() as transaction:
-            return transaction.count()
+        with self._lock:
+            return self._store.run(Transaction.head).count
 
     def __enter__(self) -> Self:
         return self
@@ -243,20 +279,9 @@ class Memory:
             if note is not None and not isinstance(note, str):
                 raise InputError(f"evidence must be a string, not {type(note).__name__}")
         with self._lock:
-            seen: int | None = None
-            try:
-                with self._store.transaction(write=True) as transaction:
-                    self._catch_up(transaction)
-                    seen = 0 if self._index is None else len(self._index)
-                    return self._insert(transaction, points, claims, evidence)
-            except BaseException:
-                # What was rolled back must leave the index too. `seen` is None when the failure
-                # came before: then the index holds committed rows only.
-                if seen == 0:
-                    self._index = None
-                elif seen is not None and self._index is not None:
-                    self._index.truncate(seen)
-                raise
+            if self.read_only:
+                return self._store.run(lambda t: self._answer(t, points, claims, evidence))
+            return self._store.run(lambda t: self._insert(t, points, claims, evidence), write=True)
 
     def _insert(
         self,
@@ -265,63 +290,83 @@ class Memory:
         claims: list[tuple[int, float]],
         evidence: list[str | None],
     ) -> list[Resolution]:
-        """Decide and insert in order, inside the transaction that has seen every entry."""
-        if not points:
-            return []
+        """Decide and insert in order, inside a transaction that sees every entry.
+
+        The view keeps to what is committed: the new entries have an index of their own.
+        """
+        head = self._view.catch_up(transaction)
         for p in points:
-            self._check_shape(p)
-        rows = {p.digest: transaction.find(p.digest) for p in points}
-        answers = {digest: _resolution(row) for digest, row in rows.items() if row is not None}
-        unanswered = [i for i, p in enumerate(points) if p.digest not in answers]
-        index = self._index or Index(len(points[0].values), self._norm)
-        nearby = index.along(
-            [points[i].values for i in unanswered], [claims[i][1] for i in unanswered]
-        )
-        results = {i: answers[p.digest] for i, p in enumerate(points) if p.digest in answers}
-        for i, neighbours in zip(unanswered, nearby, strict=True):
-            digest = points[i].digest
-            if digest in answers:  # the same input came twice in this batch
-                results[i] = answers[digest]
+            self._view.check_shape(p)
+        answers = self._stored(transaction, points)
+        results: list[Resolution | None] = [answers.get(p.digest) for p in points]
+        unanswered = [i for i, result in enumerate(results) if result is None]
+        new, new_index = list[Entry](), Index()
+        new_sketches = []
+        for low in range(0, len(unanswered), TOGETHER):
+            rows = unanswered[low : low + TOGETHER]
+            marks = sketches([points[i] for i in rows])
+            radii = np.array([claims[i][1] for i in rows])
+            near = self._view.index.near(marks, radii)
+            for k, i in enumerate(rows):
+                p, (prediction, radius) = points[i], claims[i]
+                if p.digest in answers:  # the same input came twice in this batch
+                    results[i] = answers[p.digest]
+                    continue
+                around = self._view.neighbours(transaction, near[k], p, radius)
+                recent = new_index.near(marks[k : k + 1], radii[k : k + 1])[0].tolist()
+                around += neighbours([new[j] for j in recent], p.values, radius, self._norm)
+                results[i] = decided = decide(prediction, radius, around)
+                if decided.prediction == ABSTAIN:
+                    continue
+                results[i] = answers[p.digest] = replace(decided, evidence=evidence[i])
+                number = head.count + len(new) + 1
+                new.append(Entry(number, p, answers[p.digest], prediction, radius))
+                new_index.add(marks[k : k + 1], np.array([decided.radius]))
+                new_sketches.append(marks[k])
+        if new and not head.count:
+            transaction.set_meta(shape=json.dumps(new[0].point.x.shape))
+        transaction.append(new, np.array(new_sketches, np.float32), head)
+        return [result for result in results if result is not None]
+
+    def _answer(
+        self,
+        transaction: Transaction,
+        points: list[Point],
+        claims: list[tuple[int, float]],
+        evidence: list[str | None],
+    ) -> list[Resolution]:
+        """What the stored regions answer; a claim outside all of them is repeated, not kept."""
+        self._view.catch_up(transaction)
+        for p in points:
+            self._view.check_shape(p)
+        stored = self._stored(transaction, points)
+        results = []
+        for p, (prediction, _), note in zip(points, claims, evidence, strict=True):
+            if p.digest in stored:
+                results.append(stored[p.digest])
                 continue
-            results[i] = decide(*claims[i], neighbours)
-            if results[i].prediction == ABSTAIN:
-                continue
-            results[i] = answers[digest] = replace(results[i], evidence=evidence[i])
-            if self._index is None:
-                transaction.set_meta(shape=json.dumps(points[i].x.shape))
-                self._index, self._shape = index, points[i].x.shape
-            transaction.append(Entry(len(index) + 1, points[i], answers[digest], *claims[i]))
-            index.add(points[i].values, answers[digest].prediction, answers[digest].radius)
-        return [results[i] for i in range(len(points))]
+            near = self._view.index.near(sketches([p]), np.zeros(1))[0]
+            covered = decide(ABSTAIN, 0.0, self._view.neighbours(transaction, near, p, 0.0))
+            if covered.prediction != ABSTAIN:
+                covered = replace(covered, evidence=note)
+            elif prediction != ABSTAIN:
+                covered = Resolution(prediction, 0.0, "unrecorded", note)
+            results.append(covered)
+        return results
 
-    def _catch_up(self, transaction: Transaction) -> None:
-        """Read the entries that were added since this process last looked."""
-        if self._index is None:
-            shape = _shape(transaction.meta())
-            if shape is None:
-                return
-            self._index, self._shape = Index(prod(shape), self._norm), shape
-        for row in transaction.rows(after=len(self._index)):
-            if row.id != len(self._index) + 1:
-                raise StoreError(
-                    f"entry {len(self._index) + 1} of the memory is missing: the store was "
-                    "altered; audit it and restore it from a copy"
-                )
-            entry = self._entry(row)
-            stored = entry.resolution
-            self._index.add(entry.point.values, stored.prediction, stored.radius)
-
-    def _check_shape(self, p: Point) -> None:
-        if self._index is not None and p.x.shape != self._shape:
-            raise InputError(
-                f"the input has shape {p.x.shape}, the inputs in the memory have {self._shape}"
-            )
-
-    def _entry(self, row: Row[Any]) -> Entry:
+    def _stored(self, transaction: Transaction, points: list[Point]) -> dict[str, Resolution]:
+        """The stored answers of those of the points that have one, by digest."""
+        found = transaction.find([p.digest for p in points])
         try:
-            return from_row(row, self._shape)
+            return {digest: resolution_of(row) for digest, row in found.items()}
         except InputError as error:
-            raise _damaged(row, error) from error
+            raise StoreError(
+                f"an answer in the memory is damaged ({error}): audit it and restore it from a copy"
+            ) from error
+
+
+def _some_rows(transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
+    return next(transaction.get(numbers, len(numbers)))
 
 
 def _claim(prediction: Any, radius: Any) -> tuple[int, float]:
@@ -341,28 +386,3 @@ def _claim(prediction: Any, radius: Any) -> tuple[int, float]:
     if not value >= 0:
         raise InputError(f"the radius {radius!r} must be a finite number >= 0")
     return prediction, math.nextafter(value, 0.0) if value > radius else abs(value)
-
-
-def _shape(meta: dict[str, str]) -> tuple[int, ...] | None:
-    """The shape recorded in the store, or None before the first entry."""
-    if "shape" not in meta:
-        return None
-    try:
-        return tuple(operator.index(length) for length in json.loads(meta["shape"]))
-    except (TypeError, ValueError) as error:
-        raise StoreError(
-            f"the recorded input shape {meta['shape']!r} is unreadable: the store was altered"
-        ) from error
-
-
-def _resolution(row: Row[Any]) -> Resolution:
-    try:
-        return resolution_of(row)
-    except InputError as error:
-        raise _damaged(row, error) from error
-
-
-def _damaged(row: Row[Any], error: InputError) -> StoreError:
-    return StoreError(
-        f"entry {row.id} of the memory is damaged ({error}): audit it and restore it from a copy"
-    )

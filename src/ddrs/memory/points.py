@@ -1,4 +1,8 @@
-"""Inputs as points: checked at the edge, exact in float64, named by a digest of their values."""
+"""Inputs as points: checked at the edge, exact in float64, named by a digest of their values.
+
+Images mostly are exactly k/255 in their dtype; they are stored as the bytes k. Every other input is
+stored as it came.
+"""
 
 from dataclasses import dataclass
 from math import prod
@@ -11,7 +15,7 @@ from ddrs.digests import input_digest
 from ddrs.errors import InputError
 from ddrs.memory.geometry import Array
 
-__all__ = ["Point", "as_array", "decode", "point"]
+__all__ = ["Point", "as_array", "decode", "encode", "point"]
 
 DTYPES = frozenset(
     ["<f2", "<f4", "<f8", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8"],
@@ -75,15 +79,39 @@ def point(x: npt.NDArray[Any]) -> Point:
     return Point(x, values, input_digest(values.reshape(x.shape)))
 
 
-def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> Point:
-    """The point whose bytes, dtype and shape were stored.
+def encode(x: npt.NDArray[Any]) -> tuple[str, bytes]:
+    """The shortest exact encoding of a checked input: `"k/255"` bytes for images, else `"raw"`."""
+    if x.dtype.kind == "f":
+        k = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+        if (_from_bytes(k, x.dtype) == x).all():
+            return "k/255", k.tobytes()
+    return "raw", x.tobytes()
+
+
+def decode(data: bytes, encoding: str, dtype: str, shape: tuple[int, ...]) -> Point:
+    """The point that was stored.
+
+    Args:
+        data: the bytes that `encode` made.
+        encoding: their encoding.
+        dtype: the dtype of the input.
+        shape: the shape of the input.
 
     Raises:
         InputError: they do not fit together.
     """
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}")
-    expected = prod(shape) * np.dtype(dtype).itemsize
+    if encoding not in ("raw", "k/255") or (encoding == "k/255" and "f" not in dtype):
+        raise InputError(f"unknown encoding {encoding!r} of {dtype}")
+    held = np.dtype(dtype if encoding == "raw" else np.uint8)
+    expected = prod(shape) * held.itemsize
     if len(data) != expected:
         raise InputError(f"{len(data)} bytes where shape {shape} of {dtype} needs {expected}")
-    return point(np.frombuffer(data, dtype=dtype).reshape(shape))
+    x = np.frombuffer(data, dtype=held).reshape(shape)
+    return point(x if encoding == "raw" else _from_bytes(x, np.dtype(dtype)))
+
+
+def _from_bytes(k: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """k/255 as it is computed everywhere: one correctly rounded division in the input's dtype."""
+    return np.asarray(np.true_divide(k.astype(dtype), np.asarray(255, dtype)))

@@ -27,7 +27,7 @@ from ddrs.certificate import ABSTAIN, Outcome
 from ddrs.errors import StoreError
 from ddrs.memory.geometry import Distance, from_units, to_units
 
-__all__ = ["Neighbour", "Region", "Resolution", "decide", "deepest_cover"]
+__all__ = ["Neighbour", "Region", "Resolution", "closest_of_each_class", "decide", "deepest_cover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,18 @@ def deepest_cover(neighbours: Sequence[Neighbour]) -> Neighbour | None:
     if not covering:
         return None
     return min(_closest(covering), key=lambda n: (sum(_margin([n])), n.position))
+
+
+def closest_of_each_class(neighbours: Sequence[Neighbour]) -> list[Neighbour]:
+    """The neighbours that `decide` and `deepest_cover` depend on.
+
+    Both ask of a class only for its least d_i - R_i, so that thousands of balls around one input
+    need not be held at once.
+    """
+    classes: dict[int, list[Neighbour]] = {}
+    for n in neighbours:
+        classes.setdefault(n.prediction, []).append(n)
+    return [n for group in classes.values() for n in _closest(group)]
 
 
 def _covering(neighbours: Sequence[Neighbour]) -> list[Neighbour]:

@@ -1,0 +1,172 @@
+"""A memory in an SQLite file, or in this process alone.
+
+A file is in write-ahead mode and its commits reach the disk before they return
+(`synchronous=FULL`). The sqlite3 driver must not start transactions by itself: it would do so only
+at the first INSERT, after the check. `isolation_level = None` stops it and `begin` starts them,
+with `BEGIN IMMEDIATE` for a writer, who thereby holds the only write lock from the first read on.
+"""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import StaticPool
+
+from ddrs.errors import StoreError
+
+__all__ = ["SQLite"]
+
+
+class SQLite:
+    """Meets `Database`.
+
+    Args:
+        path: the file, or None for a store in this process.
+        timeout: seconds to wait for another process's transaction.
+        read_only: never write to the file.
+    """
+
+    def __init__(self, path: str | None, timeout: float, *, read_only: bool) -> None:
+        self.name = path or "memory://"
+        self.engine = _engine(path, timeout, read_only)
+        self._path = path
+        self._timeout = timeout
+        self._read_only = read_only
+        self._files: list[tuple[int, int] | None] = []
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self._path is not None and os.path.exists(self._path)
+
+    def configure(self) -> None:
+        """Durable write-ahead mode. Outside transactions, and SQLite does not wait here itself.
+
+        Raises:
+            StoreError: the file cannot be brought into that mode.
+        """
+        if not self._read_only:
+            try:
+                self._set_modes()
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.name} {self.explain(error)}") from error
+        with self.engine.connect() as connection:  # a first read makes the log's file
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        self._files = self._identities()
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """`BEGIN IMMEDIATE` waits for the lock, `BEGIN` fixes what is read at its first read."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def check(self) -> None:
+        """The file and its log are those that were opened.
+
+        Raises:
+            StoreError: they are not.
+        """
+        if self._files and self._identities() != self._files:
+            raise StoreError(
+                f"{self._path} was deleted or replaced while it was open: nothing was written; "
+                "put it back and open the memory again"
+            )
+
+    def keep_copy(self, connection: Connection, version: str) -> None:
+        """Copy the file to `FILE.version-V`, or to that with a number if it is there.
+
+        Raises:
+            StoreError: the copy cannot be written.
+        """
+        if self._path is None:
+            return
+        target = f"{self._path}.version-{version}"
+        number = 1
+        while os.path.exists(target):
+            number += 1
+            target = f"{self._path}.version-{version}.{number}"
+        try:
+            with (
+                closing(sqlite3.connect(self._path)) as source,  # readers go on beside the writer
+                closing(sqlite3.connect(target)) as copy,
+            ):
+                source.backup(copy)
+            with open(target, "rb") as file:
+                os.fsync(file.fileno())
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"no copy of {self._path} could be kept at {target} ({error}): it is unchanged; "
+                "make room, or choose another file"
+            ) from error
+
+    def explain(self, error: BaseException | None) -> str:
+        """By SQLite's primary result code."""
+        reasons = {
+            sqlite3.SQLITE_BUSY: "is locked by another process: wait for it or raise the timeout",
+            sqlite3.SQLITE_READONLY: "cannot be written: check its permissions",
+            sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its directory exists, with "
+            "access",
+            sqlite3.SQLITE_FULL: "cannot grow: the disk is full; nothing of this call was stored",
+            sqlite3.SQLITE_CORRUPT: "is damaged: restore it from a copy",
+            sqlite3.SQLITE_NOTADB: "is not a SQLite database: choose another file",
+        }
+        reason = reasons.get(_code(error), "failed: nothing of this call was stored")
+        return f"{reason} ({error})"
+
+    def lost(self, error: BaseException | None) -> bool:
+        """Never: a failed commit is rolled back before it returns."""
+        return False
+
+    def _set_modes(self) -> None:
+        raw = self.engine.raw_connection()
+        deadline = time.monotonic() + self._timeout
+        try:
+            while True:
+                try:
+                    raw.cursor().execute("PRAGMA synchronous=FULL")
+                    mode = raw.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                    break
+                except sqlite3.OperationalError as error:
+                    if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+        finally:
+            raw.close()
+        if self._path is not None and mode != "wal":
+            raise StoreError(
+                f"{self._path} cannot be used in write-ahead mode (it is in {mode!r}): put it on a "
+                "local disk"
+            )
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Device and inode of the file and of its write-ahead log."""
+        return [] if self._path is None else [_identity(self._path), _identity(f"{self._path}-wal")]
+
+
+def _engine(path: str | None, timeout: float, read_only: bool) -> Engine:
+    options = {"timeout": timeout, "check_same_thread": False}
+    url = URL.create("sqlite", database=path)
+    if read_only:
+        url = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro"})
+        url = url.update_query_dict({"uri": "true"})
+    engine = create_engine(url, poolclass=StaticPool, connect_args=options)
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+
+    return engine
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,180 @@
+"""What this process has seen of a store: an index of its sketches, and the way to its entries."""
+
+import json
+import operator
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import RowMapping
+
+from ddrs.errors import InputError, StoreError
+from ddrs.memory.entries import Entry, from_row
+from ddrs.memory.geometry import Array, Distance, Norm, distance_bounds
+from ddrs.memory.index import Index
+from ddrs.memory.points import Point
+from ddrs.memory.regions import Neighbour, closest_of_each_class
+from ddrs.memory.sketch import SIZE, Sketch, sketch
+from ddrs.memory.tables import Head, Transaction
+
+__all__ = ["Shape", "View", "neighbours", "read_shape", "rows_at_once", "sketches"]
+
+Shape = tuple[int, ...]
+
+NUMBERS = 1 << 21  # of stored inputs that are held at once
+
+
+class View:
+    """The committed entries of a store that this process knows of; they only become more.
+
+    Attributes:
+        shape: the shape of the inputs, None before the first entry.
+        index: the sketches of entries 1, 2, 3, ...
+    """
+
+    def __init__(self, norm: Norm) -> None:
+        self.shape: Shape | None = None
+        self.index = Index()
+        self._norm: Norm = norm
+
+    def catch_up(self, transaction: Transaction) -> Head:
+        """Learn of the entries that were added since this process last looked.
+
+        Raises:
+            StoreError: entries are missing, or damaged.
+        """
+        head = transaction.head()
+        if head.count and self.shape is None:
+            self.shape = read_shape(transaction.meta())
+        if head.count < len(self.index):
+            raise StoreError(
+                f"the memory had {len(self.index)} entries and now has {head.count}: it was "
+                "altered or replaced by an older copy; audit it and open it again"
+            )
+        if head.count > len(self.index):
+            for rows in transaction.index_rows(after=len(self.index)):
+                self._learn(rows)
+            if len(self.index) < head.count:
+                raise _missing(len(self.index) + 1)
+        return head
+
+    def check_shape(self, p: Point) -> None:
+        """Refuse an input of another shape than the stored ones.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        if self.shape is not None and p.x.shape != self.shape:
+            raise InputError(
+                f"the input has shape {p.x.shape}, the inputs in the memory have {self.shape}"
+            )
+
+    def neighbours(
+        self,
+        transaction: Transaction,
+        positions: npt.NDArray[np.int64],
+        p: Point,
+        radius: float,
+    ) -> list[Neighbour]:
+        """Those at `positions` of the index that can decide about the ball `(p, radius)`.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        found: list[Neighbour] = []
+        numbers = (positions + 1).tolist()
+        for rows in transaction.get(numbers, rows_at_once(len(p.values))):
+            entries = [self.entry(row) for row in rows]
+            found = closest_of_each_class(found + neighbours(entries, p.values, radius, self._norm))
+        return found
+
+    def entry(self, row: RowMapping) -> Entry:
+        """The entry of a row.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        try:
+            return from_row(row, self.shape or ())
+        except InputError as error:
+            raise StoreError(
+                f"entry {row['id']} of the memory is damaged ({error}): audit it and restore it "
+                "from a copy"
+            ) from error
+
+    def _learn(self, rows: Sequence[RowMapping]) -> None:
+        first = len(self.index) + 1
+        for number, row in enumerate(rows, start=first):
+            if row["id"] != number:
+                raise _missing(number)
+            if not isinstance(row["sketch"], bytes) or len(row["sketch"]) != 4 * SIZE:
+                raise StoreError(f"the sketch of entry {number} of the memory is damaged: audit it")
+            if not isinstance(row["radius"], float) or not row["radius"] >= 0:
+                raise StoreError(f"the radius of entry {number} of the memory is damaged: audit it")
+        values = np.frombuffer(b"".join(row["sketch"] for row in rows), "<f4").reshape(-1, SIZE)
+        self.index.add(values, np.array([row["radius"] for row in rows]))
+
+
+def neighbours(entries: Sequence[Entry], x: Array, radius: float, norm: Norm) -> list[Neighbour]:
+    """Those of `entries` that may satisfy d < R_i + R, each with its distance.
+
+    Args:
+        entries: stored entries.
+        x: `[d]`, the centre of the candidate.
+        radius: the radius R of the candidate.
+        norm: of the distances.
+    """
+    if not entries:
+        return []
+    centres = np.stack([entry.point.values for entry in entries])
+    lower, upper = distance_bounds(centres, x, norm)
+    radii = np.array([entry.resolution.radius for entry in entries])
+    with np.errstate(over="ignore"):
+        reach = np.nextafter(radii + radius, np.inf)
+    return [
+        Neighbour(
+            entries[i].id - 1,
+            entries[i].resolution.prediction,
+            entries[i].resolution.radius,
+            Distance(entries[i].point.values, x, norm, float(lower[i]), float(upper[i])),
+        )
+        for i in np.flatnonzero(lower < reach).tolist()
+    ]
+
+
+def sketches(points: Sequence[Point]) -> Sketch:
+    """`[len(points), SIZE]` of points that share one shape."""
+    xs = np.stack([p.values for p in points])
+    return sketch(xs.reshape(len(points), *points[0].x.shape))
+
+
+def rows_at_once(dimension: int) -> int:
+    """How many inputs with `dimension` numbers each are read at once."""
+    return max(1, min(256, NUMBERS // dimension))
+
+
+def read_shape(facts: dict[str, str]) -> Shape:
+    """The shape that a store with entries has recorded.
+
+    Raises:
+        StoreError: there is none, or it is unreadable.
+    """
+    try:
+        recorded: Any = json.loads(facts["shape"])
+        shape = tuple(operator.index(length) for length in recorded)
+        if prod(shape) < 1 or any(length < 1 for length in shape):
+            raise ValueError(shape)
+        return shape
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the recorded input shape {facts.get('shape')!r} is unreadable: the store was altered"
+        ) from error
+
+
+def _missing(number: int) -> StoreError:
+    return StoreError(
+        f"entry {number} of the memory is missing: the store was altered; audit it and restore it "
+        "from a copy"
+    )

@@ -34,7 +34,7 @@ bench: .venv-bench/installed
 # reported by the run.
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[compile,hf]' statsmodels
+	.venv-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[compile,hf,postgresql]' statsmodels
 	grep -v '^#' benchmarks/peers.txt | while read -r peer; do \
 	  .venv-bench/bin/python -m pip install --disable-pip-version-check --no-deps "$$peer" \
 	    || echo "$$peer cannot be installed"; \

@@ -1,19 +1,20 @@
-"""The commands: `python -m benchmarks [speed|gradient|profile] [options]`."""
+"""The commands: `python -m benchmarks [speed|gradient|profile|memory] [options]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES
-from benchmarks.figures import speed_figure, stages_figure
+from benchmarks.figures import memory_figure, speed_figure, stages_figure
 from benchmarks.machine import circumstances
-from benchmarks.report import markdown, tables
+from benchmarks.report import markdown, memory_tables, tables
 from benchmarks.speed import measure_ascent, measure_case
 
 ROOT = Path(__file__).parents[1]
@@ -25,16 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for; figures of a quick run are kept apart from the real ones."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", default="speed", choices=("speed", "gradient", "profile")
+        "what", nargs="?", default="speed", choices=("speed", "gradient", "profile", "memory")
     )
     parser.add_argument("--quick", action="store_true", help="a rough run of a few minutes")
     parser.add_argument("--only", choices=tuple(CASES), help="one network (speed)")
     parser.add_argument("--out", type=Path, help=f"where the files go, {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--data", default="digits", help="images that fill the memory")
+    parser.add_argument("--entries", type=int, help="one size of the memory")
+    parser.add_argument("--postgresql", metavar="URL", help="an empty database, for its writers")
     asked = parser.parse_args(arguments)
     facts = circumstances(sys.argv[1:] if arguments is None else list(arguments))
     out = asked.out or (ROUGH if asked.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
-    {"speed": _speed, "gradient": _gradient, "profile": _profile}[asked.what](asked, out, facts)
+    commands = {"speed": _speed, "gradient": _gradient, "profile": _profile, "memory": _memory}
+    commands[asked.what](asked, out, facts)
 
 
 def _speed(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
@@ -75,6 +80,33 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
     ]
     print(markdown(["network", "stage", "seconds", "%"], rows, left=2))
     print(f"\n{_shown(out / 'profile.json')}\n{_shown(picture)}")
+
+
+def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
+    """The memory at growing sizes; a size that was measured before stays in the report."""
+    from benchmarks.remembering import SIZES, measure_audit, measure_size, measure_writers
+
+    say = _speaker()
+    ROUGH.mkdir(parents=True, exist_ok=True)
+    path = out / "memory.json"
+    report = json.loads(path.read_text()) if path.exists() else {"sizes": {}, "writers": {}}
+    for entries in [asked.entries] if asked.entries else SIZES[: 1 if asked.quick else None]:
+        found = measure_size(asked.data, entries, ROUGH, say)
+        found["audit"] = measure_audit(ROUGH / f"memory-{entries}.db", say)
+        report["sizes"][str(entries)] = {**found, "facts": facts}
+        _write(path, report)
+    with tempfile.TemporaryDirectory(dir=ROUGH) as folder:
+        for kind in ("sqlite", "postgresql") if asked.postgresql else ("sqlite",):
+            for writers in (1, 2, 4):
+                url = asked.postgresql or ""
+                url = f"sqlite:///{folder}/writers-{writers}.db" if kind == "sqlite" else url
+                say(f"{kind}: {writers} writers")
+                rate = measure_writers(url, writers, 3 if asked.quick else 20)
+                report["writers"].setdefault(kind, {})[str(writers)] = rate
+    _write(path, report)
+    memory_figure(report, out / "memory.png")
+    print(memory_tables(report))
+    print(f"\n{_shown(path)}\n{_shown(out / 'memory.png')}")
 
 
 def _save(out: Path, stem: str, facts: Mapping[str, Any], cases: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-__all__ = ["speed_figure", "stages_figure"]
+__all__ = ["memory_figure", "speed_figure", "stages_figure"]
 
 BARE, OURS, PEERS = "#9a9a9a", "#1f77b4", "#e08214"
 STAGES = {
@@ -110,6 +110,39 @@ def stages_figure(profiles: Mapping[str, Mapping[str, Any]], path: Path) -> None
         fontsize=8,
         frameon=False,
     )
+    figure.savefig(path, dpi=150)
+
+
+def memory_figure(report: Mapping[str, Any], path: Path) -> None:
+    """Milliseconds a call over the number of entries, both axes logarithmic.
+
+    Args:
+        report: of the memory.
+        path: where the PNG goes.
+    """
+    from matplotlib.figure import Figure
+
+    sizes = sorted(report["sizes"].values(), key=lambda size: size["entries"])
+    lines = {
+        "public rule over a list": ([s for s in sizes if s["list_ms"]], "list_ms", PEERS),
+        "resolve, durable": (sizes, "resolve_ms", OURS),
+        "lookup": (sizes, "lookup_ms", "#92c5de"),
+    }
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for label, (shown, key, colour) in lines.items():
+        entries = [size["entries"] for size in shown]
+        axes.plot(entries, [median(s[key]) for s in shown], "o-", color=colour, label=label)
+    many = [size["resolve_many_ms"] for size in sizes]
+    axes.plot([s["entries"] for s in sizes], many, "o--", color=OURS, label="resolve_many, each")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("entries", fontsize=8)
+    axes.set_ylabel("milliseconds an input, one core", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "growth_per_vote",
     "markdown",
     "memory_limits",
+    "memory_tables",
     "ratios",
     "tables",
 ]
@@ -147,6 +148,51 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) ->
 
     rule = [":" + "-" * (w - 1) if k < left else "-" * (w - 1) + ":" for k, w in enumerate(widths)]
     return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def memory_tables(report: Mapping[str, Any]) -> str:
+    """The memory at growing sizes, the public rule beside it, and its writers, as Markdown."""
+    header = [
+        "entries",
+        "open, s",
+        "resident, MiB",
+        "file, MiB",
+        "lookup, ms",
+        "resolve, ms",
+        "95 %, ms",
+        "resolve_many, ms",
+        "public list, ms",
+        "list / resolve",
+        "audit, s",
+    ]
+    rows = []
+    for size in report["sizes"].values():
+        resolve = sorted(size["resolve_ms"])
+        listed = median(size["list_ms"]) if size["list_ms"] else None
+        rows.append(
+            [
+                f"{size['entries']:,}",
+                f"{size['open_seconds']:.1f}",
+                f"{size['resident_mib']:,.0f}",
+                f"{size['file_mib']:,.0f}",
+                f"{median(size['lookup_ms']):.1f}",
+                f"{median(resolve):.1f}",
+                f"{resolve[int(0.95 * len(resolve))]:.1f}",
+                f"{size['resolve_many_ms']:.2f}",
+                "-" if listed is None else f"{listed:,.0f}",
+                "-" if listed is None else f"{listed / median(resolve):.1f}",
+                f"{size['audit']['seconds']:,.0f}",
+            ]
+        )
+    writers = [
+        [kind, *(f"{rates[n]:,.0f}" for n in ("1", "2", "4"))]
+        for kind, rates in report["writers"].items()
+    ]
+    parts = [markdown(header, rows, left=0)]
+    if writers:
+        head = ["answers stored one by one, a second", "1 writer", "2 writers", "4 writers"]
+        parts.append(markdown(head, writers, left=1))
+    return "\n\n".join(parts)
 
 
 def tables(cases: Mapping[str, Mapping[str, Any]]) -> str:

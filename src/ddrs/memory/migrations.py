@@ -4,19 +4,17 @@ The tables of the old version are described here as they were, so that what they
 change and this does not.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, select, text, update
 from sqlalchemy.types import Double
 
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.sketch import sketch
 from ddrs.memory.tables import SCHEMA_VERSION, Transaction, meta
+from ddrs.memory.view import read_shape, sketches
 
 __all__ = ["MIGRATIONS", "upgrade"]
 
@@ -53,18 +51,24 @@ def _from_1(transaction: Transaction) -> None:
     """Version 1 had one table, inputs in their own bytes, no sketches and no chain."""
     connection = transaction.connection
     facts = transaction.meta()
+    norm = facts.get("norm")
+    if norm not in ("l1", "l2"):
+        raise StoreError(
+            f"the memory was made for the norm {norm!r}, which is unknown, so it was not upgraded: "
+            "restore it from a copy"
+        )
+    shape = read_shape(facts) if "shape" in facts else ()
     connection.execute(text("ALTER TABLE regions RENAME TO regions_1"))
     connection.execute(text("ALTER TABLE meta RENAME TO meta_1"))
-    transaction.create(facts["norm"])
+    transaction.create(norm)
     connection.execute(text("DROP TABLE meta_1"))
     kept = {k: v for k, v in facts.items() if k not in ("norm", "schema_version")}
     if kept:
         transaction.set_meta(**kept)
     head = transaction.head()
-    entries = _entries_of_1(transaction, tuple(json.loads(facts.get("shape", "[]"))))
+    entries = _entries_of_1(transaction, shape)
     while some := list(islice(entries, 256)):
-        xs = np.stack([entry.point.values.reshape(entry.point.x.shape) for entry in some])
-        head = transaction.append(some, sketch(xs), head)
+        head = transaction.append(some, sketches([entry.point for entry in some]), head)
     connection.execute(text("DROP TABLE regions_1"))
 
 

@@ -6,10 +6,11 @@ at the first INSERT, after the check. `isolation_level = None` stops it and `beg
 with `BEGIN IMMEDIATE` for a writer, who thereby holds the only write lock from the first read on.
 """
 
+import filecmp
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -74,7 +75,9 @@ class SQLite:
             )
 
     def keep_copy(self, connection: Connection, version: str) -> None:
-        """Copy the file to `FILE.version-V`, or to that with a number if it is there.
+        """Copy the file to `FILE.version-V`, or to that with a number if another file is there.
+
+        An upgrade that failed has left the same copy, which is then taken.
 
         Raises:
             StoreError: the copy cannot be written.
@@ -82,19 +85,18 @@ class SQLite:
         if self._path is None:
             return
         target = f"{self._path}.version-{version}"
+        partial = f"{target}.partial"
         number = 1
-        while os.path.exists(target):
-            number += 1
-            target = f"{self._path}.version-{version}.{number}"
         try:
-            with (
-                closing(sqlite3.connect(self._path)) as source,  # readers go on beside the writer
-                closing(sqlite3.connect(target)) as copy,
-            ):
-                source.backup(copy)
-            with open(target, "rb") as file:
-                os.fsync(file.fileno())
+            _copy(self._path, partial)
+            while os.path.exists(target) and not filecmp.cmp(partial, target, shallow=False):
+                number += 1
+                target = f"{self._path}.version-{version}.{number}"
+            os.replace(partial, target)
+            _sync(os.path.dirname(target))
         except (sqlite3.Error, OSError) as error:
+            with suppress(OSError):
+                os.remove(partial)
             raise StoreError(
                 f"no copy of {self._path} could be kept at {target} ({error}): it is unchanged; "
                 "make room, or choose another file"
@@ -157,6 +159,27 @@ def _engine(path: str | None, timeout: float, read_only: bool) -> Engine:
         connection.isolation_level = None
 
     return engine
+
+
+def _copy(path: str, target: str) -> None:
+    """Copy the last committed state to a new file, on the disk when this returns."""
+    with suppress(FileNotFoundError):
+        os.remove(target)
+    with (
+        closing(sqlite3.connect(path)) as source,  # readers go on beside the writer
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+    _sync(target)
+
+
+def _sync(path: str) -> None:
+    """Bring a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -81,13 +81,20 @@ class View:
         """Those at `positions` of the index that can decide about the ball `(p, radius)`.
 
         Raises:
-            StoreError: one of them is damaged.
+            StoreError: one of them is damaged or missing.
         """
         found: list[Neighbour] = []
         numbers = (positions + 1).tolist()
+        seen = 0
         for rows in transaction.get(numbers, rows_at_once(len(p.values))):
+            seen += len(rows)
             entries = [self.entry(row) for row in rows]
             found = closest_of_each_class(found + neighbours(entries, p.values, radius, self._norm))
+        if seen < len(numbers):
+            raise StoreError(
+                f"{len(numbers) - seen} of the entries near the input were deleted from the memory: "
+                "audit it and restore it from a copy"
+            )
         return found
 
     def entry(self, row: RowMapping) -> Entry:

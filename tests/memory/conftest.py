@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+
+import pytest
+
+from memory.postgres import Server
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Server]:
+    server = Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres(running_server: Server) -> Server:
+    """A PostgreSQL server that runs, whatever the test before did to it."""
+    if running_server._process is None:
+        running_server.start()
+    return running_server

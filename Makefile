@@ -4,8 +4,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+KILLS ?= 500
 
-.PHONY: install demo test lint bench constraints clean
+.PHONY: install demo test stress lint bench constraints clean
 
 install: .venv/installed
 
@@ -20,6 +21,11 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2
+
+# Hundreds of kills over the life of one store, and thousands of lives of small ones.
+stress: install
+	DDRS_KILLS=$(KILLS) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
+	  tests/memory/test_kills.py tests/memory/test_lifecycle.py
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -34,6 +34,10 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres").database()
 
 
+def all_printed(folder, writers):
+    return [line for seed in range(writers) for line in printed(folder / f"{seed}.txt")]
+
+
 def kept(url, answers):
     """The audit is clean, every answer that was given is there, and the entries are one row.
 
@@ -66,10 +70,9 @@ def test_no_kill_at_any_moment_loses_an_answer(nursery, url, tmp_path):
         if seed < KILLS:
             child = nursery.fork(keep_writing, url, seed, str(tmp_path / f"{seed}.txt"))
             heapq.heappush(alive, (time.monotonic() + moments.uniform(0.05, 0.5), child))
-    answers = [printed(tmp_path / f"{seed}.txt") for seed in range(KILLS)]
-    print("N", sum(map(len, answers)), [len(a) for a in answers])
-    assert sum(map(len, answers)) > 10 * KILLS
-    unheard = [entry.evidence.split()[0] for entry in kept(url, sum(answers, []))]
+    answers = all_printed(tmp_path, KILLS)
+    assert len(answers) > 10 * KILLS
+    unheard = [entry.evidence.split()[0] for entry in kept(url, answers)]
     # A kill between the commit and the print leaves one call's answers that nobody heard.
     assert all(unheard.count(seed) <= BATCH for seed in set(unheard))
 
@@ -82,12 +85,8 @@ def test_writers_at_once_are_given_answers_that_stand_together(nursery, url, tmp
         for seed in range(writers)
     ]
     assert [nursery.wait(child) for child in children] == [0] * writers
-    answers = [printed(tmp_path / f"{seed}.txt") for seed in range(writers)]
-    assert sum(map(len, answers)) > 300
-    assert kept(url, sum(answers, [])) == []
-    assert {answer.outcome for given in answers for _, answer in given} == {
-        "own",
-        "trimmed",
-        "inherited",
-        "abstained",
-    }
+    answers = all_printed(tmp_path, writers)
+    assert len(answers) > 300
+    assert kept(url, answers) == []
+    outcomes = {answer.outcome for _, answer in answers}
+    assert outcomes == {"own", "trimmed", "inherited", "abstained"}

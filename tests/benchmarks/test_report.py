@@ -82,3 +82,30 @@ def test_what_was_not_measured_is_named_with_its_reason() -> None:
     assert "- a note" in text
     assert "+1,024.0 |" in text  # KiB a vote
     assert f"{(3124 + 97_000) / 1024:.1f} |" in text  # GiB at n = 100 000
+
+
+def test_the_memory_table_has_a_row_a_size_and_ratios_only_where_both_were_measured():
+    from benchmarks.report import memory_tables
+
+    size = {
+        "entries": 10_000,
+        "open_seconds": 0.5,
+        "resident_mib": 400.0,
+        "file_mib": 40.0,
+        "lookup_ms": [1.0, 2.0, 9.0],
+        "resolve_ms": [2.0, 4.0, 8.0],
+        "resolve_many_ms": 0.5,
+        "list_ms": [200.0],
+        "audit": {"seconds": 3.0},
+    }
+    report = {
+        "sizes": {"10000": size, "1000000": {**size, "entries": 1_000_000, "list_ms": []}},
+        "writers": {"sqlite": {"1": 400.0, "2": 300.0, "4": 200.0}},
+    }
+    lines = memory_tables(report).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line]
+    assert cells[2][0] == "10,000"
+    assert cells[2][4:6] == ["2.0", "4.0"]
+    assert cells[2][8:10] == ["200", "50.0"]
+    assert cells[3][8:10] == ["-", "-"]
+    assert cells[-1] == ["sqlite", "400", "300", "200"]

@@ -58,6 +58,11 @@ def test_no_magnitude_hides_a_ball_that_covers(value, sign):
     assert index.near(sketch(np.zeros((1, 2))), np.array([1e-9]))[0].tolist() == [0, 1]
 
 
+def test_a_candidate_whose_products_overflow_sees_every_entry():
+    index = filled(np.array([[-1e14, 0.0]]), np.zeros(1))
+    assert index.near(sketch(np.array([[1e38, 0.0]])), np.array([1.6e38]))[0].tolist() == [0]
+
+
 def test_entries_at_once_or_one_by_one_over_many_blocks():
     rng = np.random.default_rng(4)
     count = BLOCK + 100

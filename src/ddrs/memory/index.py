@@ -78,11 +78,12 @@ class Index:
         query[:SIZE] = -2 * sketches.T
         reach, own = _terms(sketches, radii)
         query[SIZE], query[SIZE + 1] = -2 * reach, 1.0
+        least = np.where(np.isfinite(own), -own, np.nan)  # too large a candidate: look at all
         found: list[list[npt.NDArray[np.int64]]] = [[] for _ in radii]
         step = max(1, SCAN // max(len(radii), 1))
         for low, rows in self._slices(start, len(self) if stop is None else stop, step):
             with np.errstate(all="ignore"):
-                close = ~(rows @ query >= -own)  # what is not a number is looked at
+                close = ~(rows @ query >= least)  # what is not a number is looked at
             for candidate in np.flatnonzero(close.any(axis=0)):
                 found[candidate].append(low + np.flatnonzero(close[:, candidate]))
         none = np.empty(0, np.int64)

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help=f"where the files go, {RESULTS.relative_to(ROOT)}")
     parser.add_argument("--data", default="digits", help="images that fill the memory")
     parser.add_argument("--entries", type=int, help="one size of the memory")
+    parser.add_argument("--audit", action="store_true", help="only audit the memory, in minutes")
     parser.add_argument("--postgresql", metavar="URL", help="an empty database, for its writers")
     asked = parser.parse_args(arguments)
     facts = circumstances(sys.argv[1:] if arguments is None else list(arguments))
@@ -84,17 +85,33 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
 
 def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
     """The memory at growing sizes; a size that was measured before stays in the report."""
-    from benchmarks.remembering import SIZES, measure_audit, measure_size, measure_writers
+    from benchmarks.remembering import SIZES, measure_audit, measure_size
 
     say = _speaker()
     ROUGH.mkdir(parents=True, exist_ok=True)
     path = out / "memory.json"
     report = json.loads(path.read_text()) if path.exists() else {"sizes": {}, "writers": {}}
     for entries in [asked.entries] if asked.entries else SIZES[: 1 if asked.quick else None]:
-        found = measure_size(asked.data, entries, ROUGH, say)
-        found["audit"] = measure_audit(ROUGH / f"memory-{entries}.db", say)
-        report["sizes"][str(entries)] = {**found, "facts": facts}
+        if asked.audit:
+            if str(entries) not in report["sizes"]:
+                raise SystemExit(f"measure {entries} entries first, without --audit")
+            found = {"audit": measure_audit(ROUGH / f"memory-{entries}.db", say)}
+        else:
+            found = {**measure_size(asked.data, entries, ROUGH, say), "facts": facts}
+        report["sizes"][str(entries)] = {**report["sizes"].get(str(entries), {}), **found}
         _write(path, report)
+    if not asked.audit:
+        _writers(asked, report, say)
+    _write(path, report)
+    memory_figure(report, out / "memory.png")
+    print(memory_tables(report))
+    print(f"\n{_shown(path)}\n{_shown(out / 'memory.png')}")
+
+
+def _writers(asked: argparse.Namespace, report: dict[str, Any], say: Callable[[str], None]) -> None:
+    """How many answers a second several processes store."""
+    from benchmarks.remembering import measure_writers
+
     with tempfile.TemporaryDirectory(dir=ROUGH) as folder:
         for kind in ("sqlite", "postgresql") if asked.postgresql else ("sqlite",):
             for writers in (1, 2, 4):
@@ -103,10 +120,6 @@ def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None
                 say(f"{kind}: {writers} writers")
                 rate = measure_writers(url, writers, 3 if asked.quick else 20)
                 report["writers"].setdefault(kind, {})[str(writers)] = rate
-    _write(path, report)
-    memory_figure(report, out / "memory.png")
-    print(memory_tables(report))
-    print(f"\n{_shown(path)}\n{_shown(out / 'memory.png')}")
 
 
 def _save(out: Path, stem: str, facts: Mapping[str, Any], cases: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 __all__ = ["SIZES", "measure_audit", "measure_size", "measure_writers"]
@@ -144,7 +143,7 @@ def _measure(spec: str, path: str, entries: int) -> dict[str, Any]:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     x, labels = images(spec)
-    fresh = [c for c in claims(x[: 4 * CALLS], labels, 6 * CALLS, int(time.time()), 6 * CALLS)][0]
+    fresh = next(iter(claims(x[: 4 * CALLS], labels, 6 * CALLS, int(time.time()), 6 * CALLS)))
     new = slice(4 * CALLS, None)  # variants that the store has not seen
     batch, classes, radii = fresh[0][new], fresh[1][new], fresh[2][new]
     del x

@@ -181,7 +181,7 @@ def memory_tables(report: Mapping[str, Any]) -> str:
                 f"{size['resolve_many_ms']:.2f}",
                 "-" if listed is None else f"{listed:,.0f}",
                 "-" if listed is None else f"{listed / median(resolve):.1f}",
-                f"{size['audit']['seconds']:,.0f}",
+                f"{size['audit']['seconds']:,.0f}" if "audit" in size else "-",
             ]
         )
     writers = [

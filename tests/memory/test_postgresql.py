@@ -8,7 +8,9 @@ from sqlalchemy import text
 
 from ddrs.certificate import ABSTAIN
 from ddrs.errors import StoreError
-from ddrs.memory import Memory, Resolution
+from ddrs.memory import Entry, Memory, Resolution
+from ddrs.memory.points import as_array, point
+from ddrs.memory.view import sketches
 from memory.contract import SharedMemoryContract, conflicting
 
 
@@ -118,6 +120,71 @@ def test_commits_are_on_the_disk_whatever_the_database_is_set_to(postgres):
         show = text("SHOW synchronous_commit")
         told = memory._store.run(lambda t: t.connection.execute(show).scalar_one(), write=True)
     assert told == "on"
+
+
+def test_a_writer_reads_what_was_committed_while_it_waited_whatever_the_isolation(postgres):
+    url = postgres.database()
+    name = url.split("/")[3].split("?")[0]
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    with Memory(url) as one, Memory(url) as two:
+        one.resolve([0.0], 1, 1.0)
+        assert two.recall([0.0]) is not None
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(two.resolve([0.5], 2, 1.0)))
+
+        def work(transaction):
+            waiting.start()
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while postgres.execute(locks) == [(0,)]:
+                time.sleep(0.01)
+            head = one._view.catch_up(transaction)
+            other = Entry(2, point(as_array([0.5])), Resolution(1, 0.5, "inherited"), 2, 1.0)
+            transaction.append([other], sketches([other.point]), head)
+
+        one._store.run(work, write=True)
+        waiting.join()
+        assert answers == [Resolution(1, 0.5, "inherited")]
+        assert two.audit().ok
+
+
+@pytest.mark.parametrize("timeout", [1e-4, 1e8])
+def test_timeouts_that_the_server_cannot_count_are_rounded(postgres, timeout):
+    with Memory(postgres.database(), timeout=timeout) as memory:
+        assert memory.resolve([0.0], 1, 1.0).outcome == "own"
+
+
+def test_a_statement_that_the_server_cancels_is_undone(postgres):
+    url = postgres.database()
+    name = url.split("/")[3].split("?")[0]
+    with Memory(url) as memory:
+        memory.resolve([0.0], 1, 1.0)
+    postgres.execute(f"ALTER DATABASE {name} SET statement_timeout = 100")
+    with Memory(url) as memory, Memory(url) as other:
+        with other._store._db.engine.begin() as connection:
+            other._store._db.begin(connection, write=True)
+            with pytest.raises(StoreError, match="statement_timeout"):
+                memory.resolve([5.0], 1, 1.0)
+            connection.rollback()
+        assert memory.recall([5.0]) is None
+
+
+def test_a_user_who_may_only_read_gets_answers_and_cannot_write(postgres):
+    url = postgres.database()
+    name = url.split("/")[3].split("?")[0]
+    with Memory(url) as memory:
+        memory.resolve([0.0], 1, 1.0)
+    postgres.execute("DROP ROLE IF EXISTS guest")
+    postgres.execute("CREATE ROLE guest LOGIN")
+    postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest", name)
+    guest = url.replace("ddrs@", "guest@")
+    with Memory(guest, read_only=True) as memory:
+        assert memory.resolve([0.5], 2, 1.0) == Resolution(1, 0.5, "inherited")
+        assert memory.resolve([9.0], 2, 1.0) == Resolution(2, 0.0, "unrecorded")
+    with Memory(guest) as memory, pytest.raises(StoreError, match="rights"):
+        memory.resolve([9.0], 2, 1.0)
+    with Memory(url) as memory:
+        assert len(memory) == 1
+    postgres.execute("DROP OWNED BY guest", name)
 
 
 def test_a_server_without_fsync_is_refused(postgres):

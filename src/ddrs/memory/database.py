@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 __all__ = ["Database"]
 
@@ -41,8 +42,8 @@ class Database(Protocol):
             StoreError: it cannot be kept.
         """
 
-    def explain(self, error: BaseException | None) -> str:
+    def explain(self, error: DBAPIError) -> str:
         """What a driver's error means and what to do about it."""
 
-    def lost(self, error: BaseException | None) -> bool:
+    def lost(self, error: DBAPIError) -> bool:
         """Whether the connection was lost, so that nobody knows whether a commit was reached."""

@@ -8,6 +8,7 @@ statements then sees everything that was committed before. A reader reads one sn
 
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ddrs.errors import MissingDependencyError, StoreError
 
@@ -16,12 +17,14 @@ __all__ = ["PostgreSQL"]
 LOCK = 0x64647273  # the advisory lock of everybody who writes to a memory: "ddrs"
 
 # Appendix A of PostgreSQL's manual: error codes.
-CONNECTION, SHUTDOWN = "08", ("57P01", "57P02", "57P03")
 REASONS = {
     "55P03": "is locked by another client: wait for it or raise the timeout",
-    "53100": "cannot grow: the server's disk is full; nothing of this call was stored",
+    "57014": "cancelled a statement, as it does with slow ones: raise its statement_timeout",
+    "53100": "cannot grow: the server's disk is full",
+    "25006": "cannot be written: the server or this user may only read",
     "42501": "cannot be used: this user lacks the rights",
 }
+LONGEST = 2**31 - 1  # milliseconds that PostgreSQL can count
 
 
 class PostgreSQL:
@@ -38,7 +41,7 @@ class PostgreSQL:
     def __init__(self, url: URL, timeout: float) -> None:
         self.name = url.render_as_string(hide_password=True)
         self._timeout = timeout
-        seconds = max(2, round(timeout))
+        seconds = min(max(2, round(timeout)), LONGEST // 1000)
         try:
             self.engine = create_engine(
                 url.set(drivername="postgresql+psycopg"),
@@ -79,8 +82,11 @@ class PostgreSQL:
     def begin(self, connection: Connection, *, write: bool) -> None:
         """A writer waits for the lock; a reader gets a snapshot."""
         if write:
+            # Whatever the database is set to: a snapshot would be older than the lock.
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"))
             connection.execute(text("SET LOCAL synchronous_commit = 'on'"))
-            connection.execute(text(f"SET LOCAL lock_timeout = {round(1000 * self._timeout)}"))
+            patience = min(max(1, round(1000 * self._timeout)), LONGEST)  # 0 would be for ever
+            connection.execute(text(f"SET LOCAL lock_timeout = {patience}"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
         else:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
@@ -93,16 +99,16 @@ class PostgreSQL:
         for name in inspect(connection).get_table_names():
             connection.execute(text(f'CREATE TABLE "{name}_version_{version}" AS TABLE "{name}"'))
 
-    def explain(self, error: BaseException | None) -> str:
-        """By the error's code; a server that is not there sends none."""
-        reason = REASONS.get(getattr(error, "sqlstate", None) or "")
+    def explain(self, error: DBAPIError) -> str:
+        """By the error's code; a server that cannot be reached sends none."""
+        reason = REASONS.get(getattr(error.orig, "sqlstate", None) or "")
         if reason is None and self.lost(error):
             reason = "cannot be reached: check that the server runs, and the name and password"
-        return f"{reason or 'failed: nothing of this call was stored'} ({error})"
+        return f"{reason or 'failed: nothing of this call was stored'} ({error.orig})"
 
-    def lost(self, error: BaseException | None) -> bool:
-        """The connection broke, or the server went down or is not up yet."""
-        state = getattr(error, "sqlstate", None)
-        if state is None:
-            return type(error).__name__ == "OperationalError"
-        return str(state).startswith(CONNECTION) or state in SHUTDOWN
+    def lost(self, error: DBAPIError) -> bool:
+        """The connection ended, or could not be made: then there is no code."""
+        unreachable = isinstance(error, OperationalError) and not getattr(
+            error.orig, "sqlstate", None
+        )
+        return error.connection_invalidated or unreachable

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from ddrs.errors import StoreError
@@ -53,7 +54,7 @@ class SQLite:
             try:
                 self._set_modes()
             except sqlite3.Error as error:
-                raise StoreError(f"{self.name} {self.explain(error)}") from error
+                raise StoreError(f"{self.name} {self._explain(error)}") from error
         with self.engine.connect() as connection:  # a first read makes the log's file
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         self._files = self._identities()
@@ -102,8 +103,11 @@ class SQLite:
                 "make room, or choose another file"
             ) from error
 
-    def explain(self, error: BaseException | None) -> str:
+    def explain(self, error: DBAPIError) -> str:
         """By SQLite's primary result code."""
+        return self._explain(error.orig)
+
+    def _explain(self, error: BaseException | None) -> str:
         reasons = {
             sqlite3.SQLITE_BUSY: "is locked by another process: wait for it or raise the timeout",
             sqlite3.SQLITE_READONLY: "cannot be written: check its permissions",
@@ -116,7 +120,7 @@ class SQLite:
         reason = reasons.get(_code(error), "failed: nothing of this call was stored")
         return f"{reason} ({error})"
 
-    def lost(self, error: BaseException | None) -> bool:
+    def lost(self, error: DBAPIError) -> bool:
         """Never: a failed commit is rolled back before it returns."""
         return False
 

@@ -113,11 +113,11 @@ class Store:
                 return self._once(work, write)
             except DBAPIError as error:
                 with self._explained():
-                    if not self._db.lost(error.orig):
+                    if not self._db.lost(error):
                         raise
                 if time.monotonic() > deadline:
                     raise StoreError(
-                        f"{self._db.name} {self._db.explain(error.orig)}; it did not come back "
+                        f"{self._db.name} {self._db.explain(error)}; it did not come back "
                         f"within {self._timeout:g} s and whether the answers of this call were "
                         "stored is not known: ask for them again"
                     ) from error
@@ -178,4 +178,4 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(f"{self._db.name} {self._db.explain(error.orig)}") from error
+            raise StoreError(f"{self._db.name} {self._db.explain(error)}") from error

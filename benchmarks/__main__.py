@@ -118,7 +118,7 @@ def _writers(asked: argparse.Namespace, report: dict[str, Any], say: Callable[[s
                 url = asked.postgresql or ""
                 url = f"sqlite:///{folder}/writers-{writers}.db" if kind == "sqlite" else url
                 say(f"{kind}: {writers} writers")
-                rate = measure_writers(url, writers, 3 if asked.quick else 20)
+                rate = measure_writers(url, writers, 3 if asked.quick else 10)
                 report["writers"].setdefault(kind, {})[str(writers)] = rate
 
 

@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import mpmath
+import numpy as np
 
 DIGITS = 420  # more than the sums of squares in these tests span, so that ties are exact
 
@@ -35,13 +36,17 @@ class Reference:
         self.entries = []
         self.answers = {}
 
+    def gap(self, a, b):
+        """The distance of two points."""
+        return gap(a, b, self.norm)
+
     def expect(self, x, claimed, radius):
         """(class, exact radius, outcome) that the rule gives, or the stored answer."""
         key = tuple(float(v) + 0.0 for v in x)
         if key in self.answers:
             return self.answers[key]
         with mpmath.workdps(DIGITS):
-            balls = [(gap(x, e, self.norm), c, mpmath.mpf(r)) for e, c, r in self.entries]
+            balls = [(self.gap(x, e), c, mpmath.mpf(r)) for e, c, r in self.entries]
             own = mpmath.mpf(0 if claimed == -1 else radius)
             inside = [(r - d, c) for d, c, r in balls if d < r]
             if not inside and claimed == -1:
@@ -68,6 +73,57 @@ class Reference:
         for other, c, r in self.entries:
             if c != answer.prediction:
                 assert disjoint(x, answer.radius, other, r, self.norm)
+        self.entries.append((x, answer.prediction, answer.radius))
+        self.answers[key] = (answer.prediction, answer.radius, answer.outcome)
+
+
+class BruteForce(Reference):
+    """The same for thousands of entries: float64 finds those of each class that can be closest.
+
+    Args:
+        norm: of the distances.
+        count: how many entries there will be at most.
+        dimension: of the inputs, whose values are multiples of 2^-GRID.
+    """
+
+    GRID = 80
+
+    def __init__(self, norm, count, dimension):
+        super().__init__(norm)
+        self._x = np.empty((count, dimension))
+        self._classes = np.empty(count, int)
+        self._radii = np.empty(count)
+
+    def gap(self, a, b):
+        p, q = ([int(v) for v in np.ldexp(np.asarray(c, float), self.GRID)] for c in (a, b))
+        if self.norm == "l1":
+            total = mpmath.mpf(sum(abs(v - w) for v, w in zip(p, q, strict=True)))
+        else:
+            total = mpmath.sqrt(sum((v - w) ** 2 for v, w in zip(p, q, strict=True)))
+        return mpmath.ldexp(total, -self.GRID)
+
+    def expect(self, x, claimed, radius):
+        m = len(self.entries)
+        apart = np.abs(self._x[:m] - x)
+        distance = apart.sum(axis=1) if self.norm == "l1" else np.sqrt((apart**2).sum(axis=1))
+        free = distance - self._radii[:m]
+        close = np.zeros(m, bool)
+        for c in np.unique(self._classes[:m]):
+            own = self._classes[:m] == c
+            close |= own & (free <= free[own].min() + 1e-6)
+        whole, self.entries = self.entries, [self.entries[i] for i in np.flatnonzero(close)]
+        try:
+            return super().expect(x, claimed, radius)
+        finally:
+            self.entries = whole
+
+    def record(self, x, answer):
+        """Note the memory's answer; the audit of the memory checks the invariant."""
+        key = tuple(float(v) + 0.0 for v in x)
+        if answer.prediction == -1 or key in self.answers:
+            return
+        m = len(self.entries)
+        self._x[m], self._classes[m], self._radii[m] = x, answer.prediction, answer.radius
         self.entries.append((x, answer.prediction, answer.radius))
         self.answers[key] = (answer.prediction, answer.radius, answer.outcome)
 

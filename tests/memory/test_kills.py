@@ -71,7 +71,7 @@ def test_no_kill_at_any_moment_loses_an_answer(nursery, url, tmp_path):
             child = nursery.fork(keep_writing, url, seed, str(tmp_path / f"{seed}.txt"))
             heapq.heappush(alive, (time.monotonic() + moments.uniform(0.05, 0.5), child))
     answers = all_printed(tmp_path, KILLS)
-    assert len(answers) > 10 * KILLS
+    assert len(answers) > KILLS
     unheard = [entry.evidence.split()[0] for entry in kept(url, answers)]
     # A kill between the commit and the print leaves one call's answers that nobody heard.
     assert all(unheard.count(seed) <= BATCH for seed in set(unheard))

@@ -158,7 +158,7 @@ def test_an_entry_deleted_since_it_was_learned_is_not_passed_over(transaction):
     view.catch_up(transaction)
     transaction.connection.execute(delete(regions).where(regions.c.id == 1))
     asking = point(as_array([0.5, 0.0]))
-    with pytest.raises(StoreError, match="1 of the entries near the input were deleted"):
+    with pytest.raises(StoreError, match="1 of the entries near the input are missing"):
         view.neighbours(transaction, np.array([0, 1]), asking, 9.0)
 
 

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
@@ -161,6 +161,12 @@ def _engine(path: str | None, timeout: float, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None
+
+    @event.listens_for(engine, "handle_error")
+    def stay_connected(context: ExceptionContext) -> None:
+        # After an interrupt SQLAlchemy would connect anew: without our settings, to a log that is
+        # not the one that was opened, or to an empty store in this process.
+        context.is_disconnect = False
 
     return engine
 

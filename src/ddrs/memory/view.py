@@ -92,7 +92,7 @@ class View:
             found = closest_of_each_class(found + neighbours(entries, p.values, radius, self._norm))
         if seen < len(numbers):
             raise StoreError(
-                f"{len(numbers) - seen} of the entries near the input were deleted from the memory: "
+                f"{len(numbers) - seen} of the entries near the input are missing from the memory: "
                 "audit it and restore it from a copy"
             )
         return found

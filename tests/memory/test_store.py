@@ -85,23 +85,6 @@ def test_the_file_has_the_promised_columns_and_durability(path):
     }
 
 
-def test_two_processes_add_2000_conflicting_regions_and_every_answer_is_in_the_file(path):
-    writers = [start_writer(path, seed=seed, count=1000, batch=8) for seed in (0, 1)]
-    printed = [writer.communicate()[0].splitlines() for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0]
-    assert [len(lines) for lines in printed] == [1000, 1000]
-    with open_memory(path) as memory:
-        assert memory.audit().ok
-        stored = {
-            json.dumps(json.loads(line)[0])
-            for lines in printed
-            for line in lines
-            if json.loads(line)[1] != ABSTAIN
-        }
-        assert len(memory) == len(stored)
-    assert_every_printed_answer_is_stored(path, printed[0] + printed[1])
-
-
 def test_a_writer_killed_in_the_middle_leaves_every_answer_it_gave(path):
     writer = start_writer(path, seed=0, count=100_000, batch=1)
     lines = [writer.stdout.readline() for _ in range(60)]

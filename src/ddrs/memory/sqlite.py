@@ -114,10 +114,14 @@ class SQLite:
             sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its directory exists, with "
             "access",
             sqlite3.SQLITE_FULL: "cannot grow: the disk is full; nothing of this call was stored",
+            sqlite3.SQLITE_IOERR_FSYNC: "could not be synced: check its disk, open it again, and "
+            "ask again for the answers of this call",
             sqlite3.SQLITE_CORRUPT: "is damaged: restore it from a copy",
             sqlite3.SQLITE_NOTADB: "is not a SQLite database: choose another file",
         }
-        reason = reasons.get(_code(error), "failed: nothing of this call was stored")
+        extended = getattr(error, "sqlite_errorcode", 0)
+        reason = reasons.get(extended) or reasons.get(_code(error))
+        reason = reason or "failed: nothing of this call was stored"
         return f"{reason} ({error})"
 
     def lost(self, error: DBAPIError) -> bool:

@@ -1,7 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.jobs import CertifyJob
+from ddrs.jobs import CertifyJob, shown_url
 from ddrs.sampling import AtRadii, RadiusTolerance
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma
 
@@ -27,7 +30,9 @@ def test_without_any_sigma_the_message_says_what_to_give() -> None:
         ("search", "auto", "run"),
         ("gradient", "auto", "run"),
         ("search", "none", "none"),
-        ("fixed", "sqlite:///a.db", "sqlite:///a.db"),
+        ("fixed", "sqlite:////there/a.db", "sqlite:////there/a.db"),
+        ("search", "memory://", "memory://"),
+        ("search", "postgresql://host/db", "postgresql://host/db"),
     ],
 )
 def test_the_memory_is_on_by_default_where_sigma_is_chosen(
@@ -51,7 +56,12 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
         {"seed": -1},
         {"seed": 2**63},
         {"memory": "foo"},
-        {"memory": "postgresql://host/db"},
+        {"memory": "mysql://host/db"},
+        {"memory": "sqlite://"},
+        {"read_only": True},
+        {"read_only": True, "memory": "run"},
+        {"read_only": True, "memory": "none"},
+        {"read_only": True, "memory": "memory://"},
         {"bound": "three-sided"},
         {"policy": "guess"},
         {"noise": "laplace"},
@@ -69,6 +79,37 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
 def test_a_value_that_can_never_work_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         CertifyJob("digits", "model", **changes)  # type: ignore[arg-type]
+
+
+def test_a_relative_path_is_recorded_as_it_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_url("sqlite:///m.db") == f"sqlite:///{tmp_path}/m.db"
+    assert shown_url(shown_url("sqlite:///m.db")) == shown_url("sqlite:///m.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:se%40cret@host:5433/db?sslmode=require",
+         "postgresql://me@host:5433/db?sslmode=require"),
+        ("postgresql+psycopg://me:secret@/db?host=/run/pg", "postgresql://me@/db?host=%2Frun%2Fpg"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me"),
+        ("postgresql://host/db?sslpassword=secret", "postgresql://host/db"),
+    ],
+)  # fmt: skip
+def test_a_password_is_never_recorded(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+    asked = CertifyJob("digits", "m", policy="search", sigma=0.5, memory=url)
+    assert asked.record(asked.build_policy(None))["memory"] == shown
+
+
+def test_read_only_is_recorded_where_it_was_asked_for() -> None:
+    plain = CertifyJob("digits", "m", sigma=0.5, memory="sqlite:////m.db")
+    assert "read_only" not in plain.record(plain.build_policy(None))
+    asked = replace(plain, read_only=True)
+    assert asked.record(asked.build_policy(None))["read_only"] is True
 
 
 def test_the_question_is_part_of_the_record() -> None:

@@ -1,25 +1,25 @@
 """Check a finished run, or a memory, without trusting what wrote it."""
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from math import isclose
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from ddrs.bounds import probability_bounds
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import recompute_radius
-from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation import average_certified_radius
+from ddrs.engines.local import keeps_answer
+from ddrs.errors import ConfigurationError, DDRSError, RunError
+from ddrs.evaluation import summarise
+from ddrs.finished import Asked, read_run
 from ddrs.memory import AuditReport, Entry, Memory, Resolution, Violation
-from ddrs.parquet import read_parquet
-from ddrs.runs import CERTIFICATES, MEMORY_FILE, SUMMARY, read_config
-from ddrs.sampling import ask, look_times
+from ddrs.runs import MEMORY_FILE, SUMMARY, Row
 
 __all__ = ["audit_memory", "audit_run", "certificate_faults"]
 
 TOLERANCE = 1e-9  # relative; builds of SciPy differ in the last digits
+FLOAT32 = 1e-6  # relative; the ends of a range in the arithmetic that sigma is chosen in
 
 
 def audit_memory(url: str) -> AuditReport:
@@ -28,7 +28,8 @@ def audit_memory(url: str) -> AuditReport:
     Raises:
         StoreError: there is none at this URL, or it cannot be read.
     """
-    report, _ = _audit_entries(url)
+    with Memory(url, norm=None, read_only=True) as memory:
+        report, _ = _audit_entries(memory)
     return report
 
 
@@ -36,41 +37,44 @@ def audit_run(path: str | Path) -> AuditReport:
     """Audit a finished run directory of `ddrs certify`.
 
     Every radius is recomputed from its counts, every row is held against the run's classifier and
-    settings, the summary's inputs, ACR and abstentions against the rows, and every answer against
+    settings, every figure of the summary but the time against the rows, and every answer against
     the memory of the run, which is audited too.
 
     Args:
         path: the run directory.
 
     Raises:
-        RunError: not a run directory, or not finished.
+        RunError: not a run directory, not finished, or not readable; or a run with a read-only
+            memory without its data.
         StoreError: its memory is gone or cannot be read.
     """
     path = Path(path)
-    config = read_config(path)
-    if config.get("kind") != "certify":
-        raise RunError(f"{path} is not a run of `ddrs certify`")
-    rows = _read_rows(path)
+    asked, rows = read_run(path)
     violations = [
         Violation(kind, (int(row["index"]),), fault)
         for row in rows
-        for kind, fault in _row_faults(row, config)
+        for kind, fault in _row_faults(row, asked)
     ]
-    indices = sorted(int(row["index"]) for row in rows)
-    if indices != list(range(int(config["inputs"]))):
+    if sorted(int(row["index"]) for row in rows) != list(range(asked.inputs)):
         violations.append(
-            Violation("rows", (), f"the rows are not inputs 0 to {config['inputs'] - 1}, each once")
+            Violation("rows", (), f"the rows are not inputs 0 to {asked.inputs - 1}, each once")
         )
-    violations += [Violation("summary", (), fault) for fault in _summary_faults(path, rows)]
-    if config["memory"] != "none":
+    entries = None
+    if asked.memory != "none":
         url = f"sqlite:///{(path / MEMORY_FILE).resolve()}"
-        url = url if config["memory"] == "run" else config["memory"]
+        url = url if asked.memory == "run" else asked.memory
         if url == "memory://":
             raise ConfigurationError(
                 f"the memory of {path} was in the process that made it and is gone; "
                 "certify with --memory run to be able to audit"
             )
-        violations += _memory_violations(url, rows)
+        with Memory(url, norm=None, read_only=True) as memory:
+            found = _memory_violations(memory, asked, rows)
+            entries = len(memory)
+        violations += found
+    violations += [
+        Violation("summary", (), fault) for fault in _summary_faults(path, asked, rows, entries)
+    ]
     return AuditReport(tuple(violations), len(rows))
 
 
@@ -79,6 +83,7 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
     c = certificate
     try:
         proved = recompute_radius(c)
+        bounds = probability_bounds(c.count, c.runner_up, c.n, c.alpha, c.bound, c.looks)
     except ConfigurationError as error:
         yield str(error)
         return
@@ -86,6 +91,9 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
         yield f"own radius {c.own_radius} is more than the {proved} that its counts prove"
     elif not isclose(c.own_radius, proved, rel_tol=TOLERANCE, abs_tol=1e-300):
         yield f"own radius {c.own_radius} is not the {proved} that its counts prove"
+    for name, value in zip(("p_lower", "p_upper"), bounds, strict=True):
+        if not isclose(getattr(c, name), value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            yield f"{name} {getattr(c, name)} is not the {value} that its counts prove"
     if (c.own_prediction == ABSTAIN) != (c.own_radius == 0):
         yield f"class {c.own_prediction} goes with an own radius of {c.own_radius}"
     same = c.prediction == c.own_prediction
@@ -101,42 +109,44 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
         yield f"an abstention claims a radius of {c.radius}"
 
 
-def _row_faults(row: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _row_faults(row: Row, asked: Asked) -> Iterator[tuple[str, str]]:
     certificate = Certificate.from_row(row)
     for fault in certificate_faults(certificate):
         yield "certificate", fault
-    # A memory that other runs share may answer with a certificate that one of them made.
-    own_memory = config["memory"] in ("none", "run")
-    settings = ("n0", "alpha", "bound", "seed") if own_memory else ()
-    for key in ("model_digest", *settings):
-        if row[key] != config[key]:
-            yield "configuration", f"its {key} is {row[key]}, the run's is {config[key]}"
-    if own_memory:
-        times = look_times(config["n"], ask(config.get("at_radii"), config.get("radius_tolerance")))
-        if certificate.n not in times:
+    wanted = {"model_digest": asked.model_digest, "norm": asked.norm}
+    if asked.memory_is_its_own:
+        wanted |= asked.same
+        if certificate.n not in asked.times:
             yield "configuration", f"its n is {certificate.n}, where the run never looks"
-        if certificate.looks != len(times):
-            yield "configuration", f"its looks are {certificate.looks}, the run's {len(times)}"
+        low, high = asked.sigmas
+        if not low * (1 - FLOAT32) <= certificate.sigma <= high * (1 + FLOAT32):
+            message = f"its sigma is {certificate.sigma}, the run's is from {low} to {high}"
+            yield "configuration", message
+    for key, value in wanted.items():
+        if getattr(certificate, key) != value:
+            message = f"its {key} is {getattr(certificate, key)}, the run's is {value}"
+            yield "configuration", message
     if row["correct"] != (row["prediction"] == row["label"]):
         yield "correct", f"class {row['prediction']} for label {row['label']} is marked wrongly"
-    if config["memory"] == "none" and certificate.outcome not in ("own", "abstained"):
+    if asked.memory == "none" and certificate.outcome not in ("own", "abstained"):
         yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
+    if certificate.outcome == "unrecorded" and not asked.read_only:
+        yield "outcome", "it is unrecorded, but the run could write to its memory"
 
 
 def _audit_entries(
-    url: str, wanted: Container[str] = ()
+    memory: Memory, wanted: Container[str] = ()
 ) -> tuple[AuditReport, dict[str, Resolution]]:
     """The report, and those of the stored answers by input digest that are wanted."""
     answers: dict[str, Resolution] = {}
+    bound = "model_digest" in memory.about()
 
     def examine(entry: Entry) -> Iterator[str]:
         if entry.point.digest in wanted:
             answers[entry.point.digest] = entry.resolution
         return _evidence_faults(entry, bound)
 
-    with Memory(url, norm=None, read_only=True) as memory:
-        bound = "model_digest" in memory.about()
-        return memory.audit(examine), answers
+    return memory.audit(examine), answers
 
 
 def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
@@ -162,42 +172,82 @@ def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
         yield "its certificate is for another input"
 
 
-def _memory_violations(url: str, rows: list[dict[str, Any]]) -> Iterator[Violation]:
-    report, answers = _audit_entries(url, {str(row["input_digest"]) for row in rows})
-    yield from report.violations
+def _memory_violations(memory: Memory, asked: Asked, rows: list[Row]) -> list[Violation]:
+    report, answers = _audit_entries(memory, {str(row["input_digest"]) for row in rows})
+    violations = list(report.violations)
+    other = []
     for row in rows:
-        where = (int(row["index"]),)
         answer = answers.get(row["input_digest"])
+        stored = answer and (answer.prediction, answer.radius, answer.outcome)
         given = (row["prediction"], row["radius"], row["outcome"])
-        if row["outcome"] in ("abstained", "unrecorded"):
+        if row["outcome"] in ("abstained", "unrecorded") or stored == given:
             continue
-        if answer is None:
-            yield Violation("memory", where, f"its answer {given} is not in the memory")
-        elif (answer.prediction, answer.radius, answer.outcome) != given:
-            stored = (answer.prediction, answer.radius, answer.outcome)
-            yield Violation("memory", where, f"its answer {given} is not the stored {stored}")
+        if asked.read_only and row["outcome"] == "inherited":
+            other.append(row)
+            continue
+        message = f"its answer {given} is not "
+        message += "in the memory" if stored is None else f"the stored {stored}"
+        violations.append(Violation("memory", (int(row["index"]),), message))
+    if other and report.ok:  # a memory that was altered cannot answer
+        dataset = asked.load_data(other)
+        violations += [
+            Violation("memory", (row["index"],), "the memory does not give its answer")
+            for row in other
+            if not keeps_answer(memory, dataset[row["index"]][0], row)
+        ]
+    return violations
 
 
-def _summary_faults(path: Path, rows: list[dict[str, Any]]) -> Iterator[str]:
+def _summary_faults(
+    path: Path, asked: Asked, rows: list[Row], entries: int | None
+) -> Iterator[str]:
+    """Where the summary is not the one that the rows give.
+
+    Args:
+        path: the run directory.
+        asked: its configuration.
+        rows: its rows.
+        entries: how many the memory has by now: others may have come after the run.
+    """
     try:
         summary = json.loads((path / SUMMARY).read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{path / SUMMARY} cannot be read: {error}") from error
-    expected = {
-        "inputs": len(rows),
-        "acr": average_certified_radius(rows),
-        "abstained": sum(row["prediction"] == ABSTAIN for row in rows),
-    }
-    for key, value in expected.items():
-        if not isclose(summary[key], value, rel_tol=TOLERANCE):
-            yield f"{key} is {summary[key]} in the summary and {value} in the rows"
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    file = path / CERTIFICATES
-    if not file.exists():
-        raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then audit")
+    found = dict(_figures(summary))
+    stated = found.get("memory.entries")
+    if entries is not None and isinstance(stated, int):
+        entries = min(entries, max(stated, 0))
     try:
-        return list(read_parquet(file).to_pylist())
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"{file} is damaged: {error}") from error
+        made = summarise(rows, seconds=0.0, memory_entries=entries, **asked.summary)
+    except DDRSError as error:
+        yield f"there can be none of these rows: {error}"
+        return
+    expected = dict(_figures(made))
+    for name in [key for key in {**expected, **found} if key != "seconds"]:
+        if name not in found:
+            yield f"{name} is missing in the summary"
+        elif name not in expected:
+            yield f"{name} is in the summary, but no figure of these rows"
+        elif not _same(found[name], expected[name]):
+            yield f"{name} is {found[name]} in the summary and {expected[name]} in the rows"
+
+
+def _figures(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single figure in nested mappings and lists, with a name such as `sigma.min`."""
+    inside: Iterable[tuple[Any, Any]] | None = None
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    if inside is None:
+        yield name, value
+        return
+    for key, part in inside:
+        yield from _figures(part, f"{name}.{key}" if name else str(key))
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    if numbers and not isinstance(one, bool) and not isinstance(other, bool):
+        return isclose(one, other, rel_tol=TOLERANCE)
+    return type(one) is type(other) and bool(one == other)

@@ -17,9 +17,10 @@ from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma, SigmaPolicy
 from ddrs.training import TrainingConfig
 from ddrs.votes import Precision
 
-__all__ = ["CertifyJob", "PolicyName", "TrainJob"]
+__all__ = ["CertifyJob", "PolicyName", "TrainJob", "shown_url"]
 
 PolicyName = Literal["fixed", "gradient", "search"]
+PLACES = ("auto", "run", "none")  # what a memory can be beside a URL
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class CertifyJob:
         noise: `"gaussian"` (l2) or `"uniform"` (l1).
         memory: a URL; `"run"` for one in the run directory; `"none"`; or `"auto"`, which is
             `"run"` where sigma is chosen per input and `"none"` elsewhere.
+        read_only: answer from the memory at a URL and store nothing in it.
         n: estimation votes; the most of them, where a question is asked.
         at_radii: stop an input once it is settled which of these radii are certified; None to not
             ask.
@@ -75,6 +77,7 @@ class CertifyJob:
     search_votes: int = SearchSigma.votes
     noise: str = "gaussian"
     memory: str = "auto"
+    read_only: bool = False
     n: int = 100_000
     at_radii: tuple[float, ...] | None = None
     radius_tolerance: float | None = None
@@ -106,8 +109,11 @@ class CertifyJob:
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
         ask(self.at_radii, self.radius_tolerance)
-        if self.memory not in ("auto", "run", "none"):
-            parse_url(self.memory)
+        if self.memory in PLACES:
+            if self.read_only:
+                raise ConfigurationError("read-only needs a memory that is there: give its URL")
+        elif parse_url(self.memory).drivername == "memory" and self.read_only:
+            raise ConfigurationError("a memory:// that is read-only stays empty: give another URL")
         if self.sigma is not None:
             self.build_policy(None)  # refuse a bad value before anything is loaded
 
@@ -136,6 +142,8 @@ class CertifyJob:
         asked = asdict(self)
         for key in ("sigma", "low", "high", "steps", "lr", "draws", "search_votes", "batch_size"):
             del asked[key]
+        if not self.read_only:
+            del asked["read_only"]  # as in runs that were made before there was a choice
         return {
             "kind": "certify",
             **asked,
@@ -145,10 +153,22 @@ class CertifyJob:
         }
 
     def memory_for(self, policy: SigmaPolicy) -> str:
-        """`memory` with `"auto"` decided."""
-        if self.memory != "auto":
-            return self.memory
-        return "run" if policy.per_input else "none"
+        """`memory` as it is recorded: `"auto"` decided, a URL as `shown_url` writes it."""
+        if self.memory == "auto":
+            return "run" if policy.per_input else "none"
+        return self.memory if self.memory in PLACES else shown_url(self.memory)
+
+
+def shown_url(url: str) -> str:
+    """A memory's URL that can be shown and recorded: its path absolute, no password in it.
+
+    Whoever opens that URL of a PostgreSQL database gives the password by PGPASSWORD or ~/.pgpass.
+
+    Raises:
+        ConfigurationError: not the URL of a memory.
+    """
+    parsed = parse_url(url).difference_update_query(["password", "sslpassword"])
+    return parsed._replace(password=None).render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)

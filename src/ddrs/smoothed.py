@@ -41,7 +41,9 @@ class SmoothedClassifier:
         num_classes: number of classes.
         sigma: noise scale, in the units of the input, or a policy that chooses it per input.
         noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
-        memory: regions certified so far. It is bound to this classifier, noise and norm.
+        memory: regions certified so far. It is bound to this classifier, noise and norm. A
+            read-only one answers from them and stores nothing: outside of them an answer has radius
+            0 and the outcome `unrecorded`.
         n0: votes that select the class.
         n: votes that certify it; the most of them, where `certify` is asked a question.
         alpha: probability with which one certificate may be wrong.

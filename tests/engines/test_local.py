@@ -213,6 +213,29 @@ def test_a_memory_that_cannot_be_opened_leaves_the_directory_free(tmp_path: Path
     assert len(rows(tmp_path / "run")) == 12
 
 
+def test_a_password_opens_the_memory_and_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def stand_in(url: str, **options: object) -> Memory:
+        opened.append((url, options))
+        return Memory(f"sqlite:///{tmp_path}/m.db", norm=None if opened[1:] else "l2")
+
+    monkeypatch.setattr("ddrs.engines.local.Memory", stand_in)
+    data = toy.write_inputs(tmp_path / "data.npz")
+    secret, shown = "postgresql://me:secret@host/db", "postgresql://me@host/db"
+    asked = job(data, policy="search", memory=secret)
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    # resumed with the password elsewhere, as PGPASSWORD would have it
+    certify_run(replace(asked, memory=shown), tmp_path / "run", quiet=True)
+    options = {"norm": "l2", "read_only": False}
+    assert opened == [(secret, options), (shown, options)]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["memory"] == shown
+    written = [path.read_bytes() for path in (tmp_path / "run").iterdir()]
+    assert not any(b"secret" in content for content in written)
+
+
 def test_the_scale_of_another_noise_is_not_taken_over(tmp_path: Path) -> None:
     training = TrainingConfig(sigma=0.3, epochs=1)
     train_run(TrainJob("digits", "digits-cnn", training), tmp_path / "model", quiet=True)

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from ddrs import architectures, data, models
-from ddrs.certificate import Certificate
+from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.data import Dataset
 from ddrs.digests import input_digest
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
@@ -28,7 +28,7 @@ from ddrs.training import EpochMetrics, train
 from ddrs.version import __version__
 from ddrs.votes import NoisyClassifier, model_digest
 
-__all__ = ["certify_run", "train_run"]
+__all__ = ["certify_run", "check_same_inputs", "keeps_answer", "train_run"]
 
 GROUP_SECONDS = 4.0  # a kill costs about this much work
 LARGEST_GROUP = 512
@@ -71,7 +71,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
     with Run(out, config) as run:
         if run.summary is not None:
             return run.summary
-        with _memory(config["memory"], run, noise) as memory:
+        with _memory(job, run, noise) as memory:
             smoothed = SmoothedClassifier(
                 loaded.module,
                 classes,
@@ -106,7 +106,7 @@ def _certify_rest(
 ) -> None:
     """Certify the inputs that the run has no row for, in groups of a few seconds each."""
     done = run.rows()
-    _check_same_inputs(done, dataset)
+    check_same_inputs(done, dataset)
     if smoothed.memory is not None:
         if run.config["memory"] == "memory://":
             _remember_again(done, dataset, smoothed.memory)
@@ -181,14 +181,18 @@ def _check_fit(loaded: models.LoadedModel, dataset: Dataset) -> int:
     return classes
 
 
-def _check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
-    """Refuse to go on with a run whose data changed under it."""
+def check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
+    """Refuse data that is not what a run certified.
+
+    Raises:
+        RunError: an input or a label is another.
+    """
     for row in done:
         x, label = dataset[row["index"]]
         if row["input_digest"] != input_digest(x.numpy()) or row["label"] != label:
             raise RunError(
-                f"input {row['index']} of {dataset.name} is not the one that the run certified; "
-                "the data changed, so choose another --out"
+                f"input {row['index']} of {dataset.name} is not the one that the run certified: "
+                "the data changed; put it back, or make another run"
             )
 
 
@@ -208,23 +212,37 @@ def _remember_again(done: Iterable[Row], dataset: Dataset, memory: Memory) -> No
 def _check_remembered(done: Iterable[Row], dataset: Dataset, memory: Memory) -> None:
     """Refuse to go on with a memory that does not hold every answer that the run gave."""
     for row in done:
-        if row["outcome"] == "abstained":
-            continue
-        answer = memory.recall(dataset[row["index"]][0])
-        given = (row["prediction"], row["radius"], row["outcome"])
-        if answer is None or (answer.prediction, answer.radius, answer.outcome) != given:
+        if not keeps_answer(memory, dataset[row["index"]][0], row):
             raise RunError(
                 f"the memory does not hold the answer that this run gave for input {row['index']}: "
                 "put the memory back as it was, or choose another --out"
             )
 
 
-def _memory(where: str, run: Run, noise: Noise) -> Any:
+def keeps_answer(memory: Memory, x: Any, row: Row) -> bool:
+    """Whether a memory still gives the answer that a run gave for `x`, as far as it must.
+
+    A read-only memory answers from the regions around an input without storing it. Regions are
+    only added, so that answer keeps its class, and its radius can only have grown.
+    """
+    if row["outcome"] in ("abstained", "unrecorded"):
+        return True
+    if memory.read_only and row["outcome"] == "inherited":
+        now = memory.resolve(x, ABSTAIN, 0.0)
+        return bool(now.prediction == row["prediction"] and now.radius >= row["radius"])
+    answer = memory.recall(x)
+    given = (row["prediction"], row["radius"], row["outcome"])
+    return answer is not None and (answer.prediction, answer.radius, answer.outcome) == given
+
+
+def _memory(job: CertifyJob, run: Run, noise: Noise) -> Any:
     """The memory of a run as a context manager; None where it is off."""
+    where = run.config["memory"]
     if where == "none":
         return nullcontext()
-    url = f"sqlite:///{(run.path / MEMORY_FILE).resolve()}" if where == "run" else where
-    return Memory(url, norm=noise.norm)
+    # The job's own URL may have a password in it, which is not recorded.
+    url = f"sqlite:///{(run.path / MEMORY_FILE).resolve()}" if where == "run" else job.memory
+    return Memory(url, norm=noise.norm, read_only=job.read_only)
 
 
 def train_run(job: TrainJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:

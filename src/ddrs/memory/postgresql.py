@@ -39,7 +39,7 @@ class PostgreSQL:
     """
 
     def __init__(self, url: URL, timeout: float) -> None:
-        self.name = url.render_as_string(hide_password=True)
+        self.name = url.difference_update_query(["password"]).render_as_string(hide_password=True)
         self._timeout = timeout
         seconds = min(max(2, round(timeout)), LONGEST // 1000)
         try:

@@ -161,7 +161,8 @@ def _epoch(
     on_batch: Callable[[int], None],
 ) -> EpochMetrics:
     device = next(model.parameters()).device
-    objective, noise = OBJECTIVES[config.method], NOISES[config.noise]
+    objective = OBJECTIVES[config.method]().at_epoch(epoch)
+    noise = NOISES[config.noise]
     order = torch.randperm(len(examples), generator=_generator(config.seed, epoch, "order"))
     generator = _generator(config.seed, epoch, "noise", device)
     steps = len(examples) // config.batch_size

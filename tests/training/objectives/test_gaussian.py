@@ -1,43 +1,38 @@
+import math
+
 import pytest
 import torch
 
 from classifiers import Table
 from ddrs.noise import NOISES
-from ddrs.training.objectives import OBJECTIVES
-from ddrs.training.objectives.gaussian import gaussian
+from ddrs.training.objectives import Gaussian
+from training.objectives import reference
+from training.objectives.contract import ObjectiveContract
+from training.objectives.reference import batch, check_value_and_slopes, drawn, sigmas
 
 
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, 2, 4, generator=generator, dtype=torch.float64)
-    return x, torch.tensor([0, 1, 2, 3, 0, 1])
+class TestGaussian(ObjectiveContract):
+    def objective(self):
+        return Gaussian()
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
-def test_the_loss_is_cross_entropy_on_inputs_noised_at_their_own_scale(noise):
-    model, (x, y) = Table(8, 4), batch()
-    sigma = torch.tensor([0.0, 0.1, 0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
-    loss, scores = gaussian(model, x, y, sigma, noise, torch.Generator().manual_seed(1))
-    draws = noise.sample_like(x, torch.Generator().manual_seed(1))
-    expected = 0.0
-    for row in range(6):
-        logits = model((x[row] + sigma[row] * draws[row])[None])[0].detach()
-        assert torch.allclose(scores[row], logits, rtol=1e-12)
-        expected -= float(logits[y[row]] - logits.logsumexp(0)) / 6
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-12)
-    assert torch.allclose(scores[0], model(x[:1])[0])  # no noise at scale 0
+@pytest.mark.parametrize("shape", [(1, 3), (6, 2, 4), (3, 1, 3, 3)], ids=str)
+def test_value_and_gradient_are_those_of_the_formula(noise, shape):
+    model, (x, y), sigma = Table(math.prod(shape[1:]), 4), batch(shape, 4), sigmas(shape[0])
+    loss, scores = Gaussian()(model, x, y, sigma, noise, torch.Generator().manual_seed(1))
+    assert torch.allclose(scores[sigma == 0], model(x[sigma == 0]), rtol=1e-12)
+    draws = drawn(noise, shape, 1).unsqueeze(1).numpy()
+
+    def examples(network):
+        return [
+            reference.gaussian(network, x[row].numpy(), y[row], sigma[row].item(), draws[row])
+            for row in range(shape[0])
+        ]
+
+    check_value_and_slopes(model, loss, examples)
 
 
-def test_gradients_reach_the_weights_and_the_input_is_kept():
-    model, (x, y) = Table(8, 4), batch()
-    kept = x.clone()
-    loss, _ = gaussian(
-        model, x, y, torch.ones(6, dtype=x.dtype), NOISES["gaussian"], torch.Generator()
-    )
-    loss.backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
-    assert torch.equal(x, kept)
-
-
-def test_it_is_known_by_its_name():
-    assert OBJECTIVES["gaussian"] is gaussian
+def test_it_is_the_unit_of_cost():
+    assert Gaussian().passes == 1
+    assert Gaussian().at_epoch(7) == Gaussian()

@@ -1,25 +1,38 @@
 """Cross-entropy on noisy inputs (Cohen et al. 2019, section 3.3)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from ddrs.noise import Noise
+from ddrs.training.objectives.noisy import add_noise
 
-__all__ = ["gaussian"]
+__all__ = ["Gaussian"]
 
 
-def gaussian(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    sigma: Tensor,
-    noise: Noise,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy of f(x + sigma e) with y, one draw e an example.
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean cross-entropy of f(x + sigma e) with y, one draw e an example, from any noise."""
 
-    Arguments and result are those of `Objective`.
-    """
-    draws = noise.sample_like(x, generator)
-    scores = model(x + sigma.view(-1, *[1] * (x.ndim - 1)) * draws)
-    return nn.functional.cross_entropy(scores, y), scores
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        sigma: Tensor,
+        noise: Noise,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        scores: Tensor = model(add_noise(x, sigma, noise.sample_like(x, generator)))
+        return nn.functional.cross_entropy(scores, y), scores
+
+    def at_epoch(self, epoch: int) -> "Gaussian":
+        """Itself."""
+        return self
+
+    @property
+    def passes(self) -> float:
+        """One forward and one backward pass."""
+        return 1.0

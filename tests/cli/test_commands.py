@@ -116,6 +116,16 @@ def test_without_memory_the_command_says_what_that_means(
         (["table", "gone", "--radii", "a,b"], 2, "--radii"),
         (["audit", "gone"], 1, "gone"),
         (["audit", "sqlite:///gone.db"], 1, "gone.db"),
+        (["audit", "gone", "--orders", "0"], 2, "at least 1 order"),
+        (["audit", "gone", "--orders", "2"], 1, "gone"),
+        (["audit", "sqlite:///gone.db", "--orders", "2"], 2, "takes a run directory"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--sigma", "1",
+          "--read-only", "--out", "OUT"], 2, "give its URL"),
+        (["memory", "stats", "sqlite:///gone.db"], 1, "no memory at"),
+        (["memory", "stats", "memory://"], 1, "no memory at"),
+        (["memory", "stats", "gone.db"], 2, "no memory URL"),
+        (["memory", "export", "sqlite:///gone.db", "--out", "OUT"], 1, "no memory at"),
+        (["memory", "import", "gone.parquet", "--memory", "sqlite:///new.db"], 1, "gone.parquet"),
     ],
 )  # fmt: skip
 def test_wrong_usage_and_failures_are_one_clear_message(

@@ -1,7 +1,4 @@
-"""The command line: thin commands over the library.
-
-Exit codes: 0 done, 1 failed (or an audit found a violation), 2 wrong usage.
-"""
+"""The commands over runs, and the way into all of them."""
 
 import sys
 from pathlib import Path
@@ -12,13 +9,16 @@ from rich.console import Console
 
 from ddrs import architectures, audits, evaluation
 from ddrs.bounds import Bound
+from ddrs.cli import memory as memory_commands
+from ddrs.cli.tables import orders_table
 from ddrs.data import Split
 from ddrs.demo import run_demo
 from ddrs.engines.local import certify_run, train_run
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation import DEFAULT_RADII
 from ddrs.evaluation.table import Format
-from ddrs.jobs import CertifyJob, PolicyName, TrainJob
+from ddrs.jobs import CertifyJob, PolicyName, TrainJob, shown_url
+from ddrs.orders import reorder
 from ddrs.sigma import GradientSigma, SearchSigma
 from ddrs.training import OBJECTIVES, TrainingConfig
 from ddrs.version import __version__
@@ -34,8 +34,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(memory_commands.app, name="memory")
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
-
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
 Noise = Annotated[
@@ -168,10 +168,18 @@ def certify(
         str,
         typer.Option(
             metavar="URL",
-            help="sqlite:///FILE or memory://; `run` for one in the run directory (the default "
-            "with gradient and search); `none` for none (the default with fixed).",
+            help="sqlite:///FILE, postgresql://USER@HOST/DATABASE or memory://; `run` for one in "
+            "the run directory (the default with gradient and search); `none` for none (the "
+            "default with fixed).",
         ),
     ] = "auto",
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only",
+            help="Answer from the memory at a URL and store nothing in it; radius 0 elsewhere.",
+        ),
+    ] = CertifyJob.read_only,
     n: Annotated[
         int,
         typer.Option(
@@ -245,6 +253,7 @@ def certify(
         search_votes=search_votes,
         noise=noise,
         memory=memory,
+        read_only=read_only,
         n=n,
         at_radii=None if at_radii is None else _radii("--at-radii", at_radii),
         radius_tolerance=radius_tolerance,
@@ -258,7 +267,13 @@ def certify(
         batch_size="auto" if batch_size is None else batch_size,
     )
     summary = certify_run(job, out)
-    if not summary["sound_together"]:
+    unrecorded = summary["memory"]["unrecorded"]
+    if unrecorded:
+        _messages.print(
+            f"note: {unrecorded} inputs are in no region of the read-only memory: their classes "
+            "are not recorded, and their radius is 0"
+        )
+    elif not summary["sound_together"]:
         _messages.print(
             "note: sigma differs between inputs and the memory is off, so these certificates "
             "are not sound together"
@@ -288,13 +303,29 @@ def audit(
     target: Annotated[
         str, typer.Argument(metavar="RUN_OR_MEMORY_URL", help="A run directory or a memory.")
     ],
+    orders: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Resolve a run in K shuffled orders too: how much depends on the order?",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Key of the orders.")] = 0,
 ) -> None:
     """Recompute every certificate from its counts and check that no two regions disagree."""
-    report = audits.audit_memory(target) if "://" in target else audits.audit_run(target)
+    is_memory = "://" in target
+    if orders is not None and is_memory:
+        raise ConfigurationError("--orders takes a run directory: a memory does not know labels")
+    if orders is not None and orders < 1:
+        raise ConfigurationError(f"--orders takes at least 1 order, got {orders}")
+    report = audits.audit_memory(target) if is_memory else audits.audit_run(target)
     for violation in report.violations:
         typer.echo(f"violation: {violation}")
     verdict = "sound" if report.ok else f"{len(report.violations)} violations"
-    typer.echo(f"{target}: {report.entries} entries, {verdict}")
+    name = shown_url(target) if is_memory else target
+    typer.echo(f"{name}: {report.entries} entries, {verdict}")
+    if orders is not None:
+        typer.echo(f"\n{orders_table(reorder(target, orders, seed=seed))}")
     if not report.ok:
         raise typer.Exit(1)
 

@@ -1,0 +1,67 @@
+"""`ddrs memory`: look into a memory, write it to a file, make one from a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddrs.cli.tables import statistics_table
+from ddrs.jobs import shown_url
+from ddrs.memory import Memory
+from ddrs.memory.statistics import statistics
+from ddrs.memory.transfer import export_entries, import_entries, open_export
+from ddrs.progress import ProgressBar
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Look into a memory, export and import it."
+)
+
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/DATABASE.")
+]
+
+
+@app.command(epilog="Example:  ddrs memory stats sqlite:///memory.db")
+def stats(url: Url) -> None:
+    """Entries by class, their radii, what trimming and inheriting cost, and the head to note."""
+    with (
+        Memory(url, norm=None, read_only=True) as memory,
+        ProgressBar("read", len(memory), "entries") as bar,
+    ):
+        found = statistics(memory, bar.advance)
+    typer.echo(f"{shown_url(url)}\n\n{statistics_table(found)}")
+
+
+@app.command(epilog="Example:  ddrs memory export sqlite:///memory.db --out memory.parquet")
+def export(
+    url: Url,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A new parquet file; none is overwritten.")
+    ],
+) -> None:
+    """Write every entry, with its input and the claim it was made from, to a parquet file."""
+    with (
+        Memory(url, norm=None, read_only=True) as memory,
+        ProgressBar("export", len(memory), "entries") as bar,
+    ):
+        made = export_entries(memory, out, bar.advance)
+    typer.echo(f"{out}: {made.head.count} entries")
+
+
+@app.command("import", epilog="Example:  ddrs memory import m.parquet --memory sqlite:///new.db")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `ddrs memory export`.")],
+    memory: Annotated[
+        str, typer.Option(metavar="URL", help="An empty memory; made if it is not there.")
+    ],
+) -> None:
+    """Make every claim of an export again, in order, and see that each answer is the same."""
+    export = open_export(file)
+    with (
+        Memory(memory, export.norm) as opened,
+        ProgressBar("import", 2 * export.head.count, "entries") as bar,
+    ):
+        import_entries(export, opened, bar.advance)
+    typer.echo(f"{shown_url(memory)}: {export.head.count} entries")

@@ -1,0 +1,116 @@
+"""Attacks on a smoothed classifier: inputs -> nearby inputs in [0, 1] that it gets wrong.
+
+An attack sees the classifier as a function of a `[batch, *input]` point that gives the scores
+`[batch, copies, classes]` at noisy copies of it. The noise of the copies is fixed, and each row of
+the scores depends on its own row of the point alone.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddrs.training.objectives.noisy import smoothed_loss
+
+__all__ = ["ATTACKS", "Attack", "ddn", "pgd"]
+
+Scores = Callable[[Tensor], Tensor]
+Attack = Callable[[Scores, Tensor, Tensor, float, int], Tensor]
+
+NORM_FACTOR = 0.05
+"""DDN's norm shrinks or grows by this share a step (gamma of Rony et al. 2019)."""
+
+LAST_STEP = 0.01
+"""DDN's step length falls from 1 to this along a half cosine (Rony et al. 2019)."""
+
+
+def pgd(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+    """Projected gradient ascent of the smoothed loss (Salman et al. 2019, section 3).
+
+    Each step has length 2 epsilon / steps along the gradient, and ends with a projection to the
+    ball and to [0, 1]. It starts at `x`. Where the gradient is 0 the point stays.
+
+    Args:
+        scores: the classifier; see the module.
+        x: `[batch, *input]` inputs in [0, 1].
+        y: `[batch]` labels.
+        epsilon: l2 radius of the ball around each input, above 0.
+        steps: gradients to take.
+
+    Returns:
+        `[batch, *input]` points in the ball and in [0, 1].
+    """
+    point = x
+    for _ in range(steps):
+        _, slope = _look(scores, point, y)
+        point = _project(x, point + 2 * epsilon / steps * _unit(slope) - x, epsilon)
+    return point
+
+
+def ddn(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+    """Decoupled direction and norm (Rony et al. 2019), as Salman et al. 2019 train with it.
+
+    A step along the gradient sets the direction of the perturbation; its norm, epsilon at first,
+    shrinks where the smoothed classifier (the class of largest mean softmax) is already wrong and
+    grows elsewhere. Of the points looked at, the nearest one with a wrong class is taken, and
+    projected to the ball; an input without one is kept as it is. Unlike the public code this does
+    not round to 256 grey levels: the noise that follows would undo it.
+
+    Arguments and result are those of `pgd`.
+    """
+    point, best = x, x
+    norm = torch.full_like(_norm(x), epsilon)
+    nearest = torch.full_like(norm, math.inf)
+    for step in range(steps):
+        seen, slope = _look(scores, point, y)
+        wrong = (seen.softmax(-1).mean(1).argmax(-1) != y).view(norm.shape)
+        distance = _norm(point - x)
+        found = wrong & (distance < nearest)
+        best, nearest = torch.where(found, point, best), torch.where(found, distance, nearest)
+        norm = torch.where(wrong, (1 - NORM_FACTOR) * norm, (1 + NORM_FACTOR) * norm)
+        length = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * step / steps)) / 2
+        point = (x + norm * _unit(point - x + length * _unit(slope))).clamp(0, 1)
+    return _project(x, best - x, epsilon)
+
+
+ATTACKS: dict[str, Attack] = {"pgd": pgd, "ddn": ddn}
+"""Every attack by its name."""
+
+
+def _look(scores: Scores, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores at the point, and the gradient there of each row's smoothed loss."""
+    with torch.enable_grad():
+        variable = point.detach().requires_grad_()
+        seen = scores(variable)
+        (slope,) = torch.autograd.grad(smoothed_loss(seen, y).sum(), variable)
+    return seen.detach(), slope
+
+
+def _project(x: Tensor, change: Tensor, epsilon: float) -> Tensor:
+    """The point x + change in [0, 1], the change no longer than epsilon.
+
+    For x in [0, 1] the clamp brings every coordinate closer to x, so the ball is not left again.
+    """
+    return (x + change * (epsilon / _norm(change).clamp(min=epsilon))).clamp(0, 1)
+
+
+def _unit(change: Tensor) -> Tensor:
+    """Each row at l2 length 1; rows of zeros stay.
+
+    The largest entry is divided out first: the squares of a confident classifier's gradient are
+    often below the least positive number.
+    """
+    largest = change.flatten(1).abs().amax(1).view(_shape(change))
+    scaled = change / torch.where(largest > 0, largest, 1)
+    return scaled / _norm(scaled).clamp(min=1)  # below 1 only where the row is 0
+
+
+def _norm(change: Tensor) -> Tensor:
+    """`[batch, 1, ...]` l2 lengths of the rows."""
+    lengths: Tensor = torch.linalg.vector_norm(change.flatten(1), dim=1)
+    return lengths.view(_shape(change))
+
+
+def _shape(change: Tensor) -> tuple[int, ...]:
+    return (-1, *[1] * (change.ndim - 1))

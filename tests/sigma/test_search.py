@@ -7,7 +7,7 @@ from classifiers import Ball, Collapsing, Recorder, Table
 from ddrs.errors import ConfigurationError
 from ddrs.noise import NOISES, Gaussian
 from ddrs.sigma import SearchSigma
-from ddrs.sigma.search import MARGIN, PRIOR, SCALES, fit_curve, nearest_good, soft_radii
+from ddrs.sigma.search import MARGIN, NEAR, SCALES, fit_curve, nearest_good, soft_radii
 from ddrs.votes import Inputs, NoisyClassifier
 from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
 
@@ -35,7 +35,7 @@ def test_votes_and_choice_span_the_same_geometric_range():
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
-@pytest.mark.parametrize("votes", [16, 100, 1600])
+@pytest.mark.parametrize("votes", [32, 100, 1600])
 def test_the_budget_is_never_exceeded(noise, votes):
     model = Recorder(Table(8, 4))
     x = inputs_near_boundaries()
@@ -43,32 +43,34 @@ def test_the_budget_is_never_exceeded(noise, votes):
     choice = SearchSigma(0.5, votes=votes).choose(base, Inputs.of(x, 0), np.zeros(6, int))
     assert (choice.votes <= votes).all()
     assert model.rows == choice.votes.sum()
-    assert (choice.votes > votes - SCALES).all()  # and all of it is used that divides evenly
+    assert (choice.votes > votes - NEAR).all()  # and all of it is used that divides evenly
 
 
-def log_posterior(curve, features, votes, n):
+def log_posterior(curve, features, votes, n, prior):
     z = features @ curve
     likelihood = votes @ stats.norm.logcdf(z) + (n - votes) @ stats.norm.logsf(z)
-    return likelihood + stats.norm.logpdf(curve, scale=PRIOR).sum()
+    return likelihood + stats.norm.logpdf(curve, scale=prior).sum()
 
 
 @pytest.mark.parametrize("n", [1, 100, 100_000])
 def test_the_fit_is_the_maximum_that_a_general_optimiser_finds(n):
     rng = np.random.default_rng(2)
-    t = np.geomspace(0.25, 4, SCALES)
-    features = np.stack([0.25 / t, np.ones(SCALES), t / 4], axis=1)
-    p = np.vstack([np.zeros(SCALES), np.ones(SCALES), rng.random((3, SCALES)), t < 1, t > 1])
-    votes = rng.binomial(n, p)
-    fitted = fit_curve(features, votes, n)
-    for curve, counts in zip(fitted, votes, strict=True):
+    t = np.geomspace(0.25, 4, SCALES) * np.exp(rng.normal(scale=0.02, size=(7, 1)))
+    features = np.stack([0.25 / t, np.ones_like(t), t / 4], axis=2)
+    prior = np.array([10.0, 3.0, 1.0])
+    p = np.vstack([np.zeros(SCALES), np.ones(SCALES), rng.random((3, SCALES)), t[5:] < [[1], [2]]])
+    cast = rng.integers(n, 2 * n, p.shape, endpoint=True)
+    votes = rng.binomial(cast, p)
+    fitted = fit_curve(features, votes, cast, prior)
+    for curve, counts, some, own in zip(fitted, votes, cast, features, strict=True):
         best = optimize.minimize(
-            lambda c, counts=counts: -log_posterior(c, features, counts, n) / n,
+            lambda c, k=counts, m=some, f=own: -log_posterior(c, f, k, m, prior) / n,
             np.zeros(3),
             method="Nelder-Mead",
             options={"xatol": 1e-7, "fatol": 1e-14, "maxiter": 5000, "maxfev": 5000},
         )
-        expected = stats.norm.cdf(features @ best.x)
-        assert stats.norm.cdf(features @ curve) == pytest.approx(expected, abs=1e-4)
+        expected = stats.norm.cdf(own @ best.x)
+        assert stats.norm.cdf(own @ curve) == pytest.approx(expected, abs=1e-4)
 
 
 def test_many_votes_give_the_parabola_back():
@@ -76,7 +78,8 @@ def test_many_votes_give_the_parabola_back():
     features = np.stack([0.1 / sigma, np.ones(SCALES), sigma / 2.0], axis=1)
     radius = 0.3 + 0.2 * sigma - 0.25 * sigma**2
     votes = np.round(1e7 * stats.norm.cdf(radius / sigma)).astype(np.int64)
-    curve = fit_curve(features, votes[None], 10_000_000)
+    n = np.full((1, SCALES), 10_000_000)
+    curve = fit_curve(features[None], votes[None], n, np.full(3, 10.0))
     assert curve[0] == pytest.approx([0.3 / 0.1, 0.2, -0.25 * 2.0], abs=0.02)
 
 
@@ -87,7 +90,12 @@ def test_votes_that_no_parabola_explains_do_not_throw_the_fit_out_of_bounds():
     phase = np.outer(rng.normal(size=2000), np.log(t))
     p = stats.norm.cdf(rng.normal(scale=5, size=(2000, 1)) * np.sin(20 * phase))
     with np.errstate(over="raise", invalid="raise"):
-        curve = fit_curve(features, rng.binomial(1_000_000, p), 1_000_000)
+        curve = fit_curve(
+            np.broadcast_to(features, (2000, SCALES, 3)),
+            rng.binomial(1_000_000, p),
+            np.full(p.shape, 1_000_000),
+            np.full(3, 10.0),
+        )
     assert np.isfinite(curve).all()
 
 
@@ -135,7 +143,7 @@ class Curves:
         rows = np.array([request.row for request in requests])
         n = np.array([request.n for request in requests])
         sigma = np.array([request.sigma for request in requests])
-        self.stages = {request.stream.stage for request in requests if request.row == 0}
+        self.stages |= {request.stream.stage for request in requests if request.row == 0}
         first = self.rng.binomial(n, self.p(rows, sigma))
         return np.stack([first, n - first], axis=1)
 
@@ -153,7 +161,7 @@ def balls():
 
 def test_no_two_scales_share_their_draws(balls):
     curves, _ = balls
-    assert len(curves.stages) == SCALES
+    assert len(curves.stages) == SCALES + NEAR
     assert not curves.stages & {"selection", "estimation", "prediction"}
 
 
@@ -181,6 +189,22 @@ def test_it_finds_the_best_scale_at_the_centre_of_a_ball():
     assert radius(5.0) < 0
 
 
+def test_a_curve_with_two_humps_is_followed_to_the_higher_one():
+    class Humps(Curves):
+        def p(self, rows, sigma):
+            log = np.log(np.asarray(sigma))
+            z = 1.2 + 1.6 * np.exp(-((log - np.log(0.9)) ** 2) / 0.1) - 0.4 * (log + 0.7) ** 2
+            return stats.norm.cdf(z)
+
+    curves = Humps(np.zeros(200), np.zeros(200), seed=3)
+    inputs = Inputs.of(torch.zeros(200, 2) + torch.arange(200.0)[:, None], seed=0)
+    choice = SearchSigma(0.5).choose(curves, inputs, np.zeros(200, int))
+    grid = np.geomspace(0.125, 2, 400)
+    best = (grid * stats.norm.ppf(curves.p(0, grid))).max()
+    chosen = choice.sigma * stats.norm.ppf(curves.p(0, choice.sigma))
+    assert (chosen > 0.95 * best).mean() > 0.95
+
+
 def test_a_collapse_onto_another_class_is_not_followed():
     # Far above sigma = 0.6 almost every vote is for class 2: its radius there would be far larger
     # than that of class 0 anywhere.
@@ -197,9 +221,9 @@ def test_a_collapse_onto_another_class_is_not_followed():
     assert (far[:, 2] > 1900).all()
 
 
-@pytest.mark.parametrize("votes", [0, 15, -5])
+@pytest.mark.parametrize("votes", [0, 31, -5])
 def test_fewer_votes_than_scales_are_refused(votes):
-    with pytest.raises(ConfigurationError, match="at least 16 votes"):
+    with pytest.raises(ConfigurationError, match="at least 32 votes"):
         SearchSigma(0.5, votes=votes)
 
 

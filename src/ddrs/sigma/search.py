@@ -1,4 +1,4 @@
-"""A search that spends its votes once, on a few scales, and reads the radius off a fitted curve."""
+"""A search that reads the radius off a curve fitted to votes at a few scales."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,9 +17,13 @@ __all__ = ["SearchSigma", "fit_curve", "nearest_good", "soft_radii"]
 
 Floats = npt.NDArray[np.float64]
 
-SCALES = 16  # scales that get votes
+SCALES = 16  # scales over the whole range, which get the first half of the votes
+NEAR = 8  # scales around the best of them, which get the second half
+SPREAD = 0.35  # those are within this factor (a natural logarithm) of it
+WIDTH = 0.35  # distance and width of the bumps in log sigma
 CANDIDATES = 97  # scales to choose from: steps of 3 % on the default range
-PRIOR = 10.0  # standard deviation of the prior on a coefficient: 10 is as good as certain
+PRIOR = 10.0  # standard deviation of the prior on a term of the parabola: 10 is as good as certain
+BUMP_PRIOR = 1.0  # and on a bump
 MARGIN = 0.01  # relative gain below which a scale nearer to the start is preferred
 STEPS = 40  # of Fisher scoring; what a classifier's votes look like is settled after about ten
 LARGEST_STEP = 10.0  # in units of Phi^-1(p): wild votes cannot throw a curve out of all bounds
@@ -27,14 +31,18 @@ LARGEST_STEP = 10.0  # in units of Phi^-1(p): wild votes cannot throw a curve ou
 
 @dataclass(frozen=True)
 class SearchSigma:
-    """A parabola R(sigma) = a + b sigma + c sigma^2, fitted to votes over a geometric grid.
+    """A curve fitted to votes, first over the whole range of sigma, then around the best.
 
     For Gaussian noise R(sigma) = sigma Phi^-1(p(sigma)) is what Cohen et al. (2019) certify. It is
-    smooth in sigma and for most inputs it has one maximum (Kung & Chen 2023), while votes at any
-    one sigma tell it poorly: where it is large, hardly a vote is lost. So every scale of the grid
-    gets the same few votes for the selected class, and Phi^-1(p) = a / sigma + b + c sigma is
-    fitted to all of them (probit regression); the votes lost at large sigma then tell what is to
-    be expected at small sigma.
+    smooth in sigma, while votes at any one sigma tell it poorly: where it is large, hardly a vote
+    is lost. So half of the votes go in equal parts to a geometric grid, and
+
+        Phi^-1(p) = a / sigma + b + c sigma + bumps in log sigma
+
+    is fitted to all of them (probit regression): R is a parabola, from which the bumps may depart
+    where the votes ask for it. The votes lost at large sigma then tell what is to be expected at
+    small sigma. The other half goes to a few scales around the best one, and the fit to all votes
+    decides.
 
     A fitted probability is trusted no further than so many votes at a single sigma could show.
     Among the scales within `MARGIN` of the largest radius the one nearest to `initial` is chosen.
@@ -46,7 +54,7 @@ class SearchSigma:
         votes: the most forward passes spent on one input.
 
     Raises:
-        ConfigurationError: not 0 < low <= initial <= high, or fewer votes than scales.
+        ConfigurationError: not 0 < low <= initial <= high, or too few votes for the scales.
     """
 
     initial: float
@@ -57,16 +65,19 @@ class SearchSigma:
 
     def __post_init__(self) -> None:
         check_range(self.initial, self.low, self.high)
-        if self.votes < SCALES:
-            raise ConfigurationError(f"SearchSigma needs at least {SCALES} votes, got {self.votes}")
+        if self.votes < 2 * SCALES:
+            raise ConfigurationError(
+                f"SearchSigma needs at least {2 * SCALES} votes, got {self.votes}"
+            )
 
     @property
     def cost(self) -> int:
-        """Forward passes: the vote budget, in equal parts for the scales."""
-        return self.votes // SCALES * SCALES
+        """Forward passes: the vote budget, as far as it divides into equal parts."""
+        first, second = self._parts()
+        return SCALES * first + NEAR * second
 
     def scales(self) -> Floats:
-        """`[SCALES]` where the votes are cast: a geometric grid from `low` to `high`."""
+        """`[SCALES]` where the first votes are cast: a geometric grid from `low` to `high`."""
         return np.geomspace(*check_range(self.initial, self.low, self.high), SCALES)
 
     def candidates(self) -> Floats:
@@ -77,57 +88,112 @@ class SearchSigma:
     def choose(
         self, classifier: NoisyClassifier, inputs: Inputs, selected: npt.NDArray[np.int64]
     ) -> SigmaChoice:
-        """Vote at every scale, fit, and take the best candidate of each input."""
-        scales, n = self.scales(), self.votes // SCALES
-        # Draws of their own for every scale: the errors of neighbours then average out in the fit.
-        requests = [
-            VoteRequest(row, float(sigma), n, inputs.stream(row, f"search-{k}"))
-            for row in range(len(inputs))
-            for k, sigma in enumerate(scales)
-        ]
-        counts = classifier.count(inputs, requests)
-        counts = counts.reshape(len(inputs), SCALES, classifier.num_classes)
-        votes = np.take_along_axis(counts, selected[:, None, None], axis=2)[:, :, 0]
-        candidates = self.candidates()
-        curve = fit_curve(self._features(scales), votes, n)
-        p = special.ndtr(np.einsum("bf,cf->bc", curve, self._features(candidates)))
-        radii = soft_radii(classifier.noise, candidates, (self.cost * p + 0.5) / (self.cost + 1))
-        sigma = candidates[nearest_good(radii, np.abs(np.log(candidates / self.initial)))]
+        """Vote, fit, vote around the best, fit again, and take the best candidate of each input."""
+        first, second = self._parts()
+        low, high = check_range(self.initial, self.low, self.high)
+        scales = np.tile(self.scales(), (len(inputs), 1))
+        votes = _votes(classifier, inputs, selected, scales, first, "search")
+        best = self._best(classifier.noise, scales, votes, np.full_like(votes, first))
+        around = best[:, None] * np.exp(np.linspace(-SPREAD, SPREAD, NEAR))
+        around = np.clip(around, low, high)
+        more = _votes(classifier, inputs, selected, around, second, "search-near")
+        sigma = self._best(
+            classifier.noise,
+            np.concatenate([scales, around], axis=1),
+            np.concatenate([votes, more], axis=1),
+            np.concatenate([np.full_like(votes, first), np.full_like(more, second)], axis=1),
+        )
         return SigmaChoice(sigma, np.full(len(inputs), self.cost, dtype=np.int64))
 
+    def _parts(self) -> tuple[int, int]:
+        """Votes a scale, of the first and of the second half."""
+        first = self.votes // 2 // SCALES
+        return first, (self.votes - first * SCALES) // NEAR
+
+    def _best(
+        self,
+        noise: Noise,
+        sigma: Floats,
+        votes: npt.NDArray[np.int64],
+        n: npt.NDArray[np.int64],
+    ) -> Floats:
+        """`[batch]` candidates that the votes speak for; arguments `[batch, scales]`."""
+        candidates = self.candidates()
+        curve = fit_curve(self._features(sigma), votes, n, self._prior())
+        p = special.ndtr(np.einsum("bf,cf->bc", curve, self._features(candidates)))
+        cast = n.sum(axis=1, keepdims=True)
+        radii = soft_radii(noise, candidates, (cast * p + 0.5) / (cast + 1))
+        best: Floats = candidates[nearest_good(radii, np.abs(np.log(candidates / self.initial)))]
+        return best
+
     def _features(self, sigma: Floats) -> Floats:
-        """`[sigmas, 3]` terms of Phi^-1(p), each at most 1, so that one prior fits all."""
+        """`[..., features]` terms of Phi^-1(p), each at most 1, for `[...]` scales."""
         low, high = check_range(self.initial, self.low, self.high)
-        return np.stack([low / sigma, np.ones_like(sigma), sigma / high], axis=1)
+        parabola = np.stack([low / sigma, np.ones_like(sigma), sigma / high], axis=-1)
+        distance = (np.log(sigma)[..., None] - self._centres()) / WIDTH
+        return np.concatenate([parabola, np.exp(-(distance**2) / 2)], axis=-1)
+
+    def _centres(self) -> Floats:
+        """The middles of the bumps, in log sigma."""
+        low, high = np.log(check_range(self.initial, self.low, self.high))
+        return np.linspace(low, high, round((high - low) / WIDTH) + 1)
+
+    def _prior(self) -> Floats:
+        """`[features]` standard deviations."""
+        return np.concatenate([np.full(3, PRIOR), np.full(len(self._centres()), BUMP_PRIOR)])
 
 
-def fit_curve(features: Floats, votes: npt.NDArray[np.int64], n: int) -> Floats:
+def _votes(
+    classifier: NoisyClassifier,
+    inputs: Inputs,
+    selected: npt.NDArray[np.int64],
+    scales: Floats,
+    n: int,
+    stage: str,
+) -> npt.NDArray[np.int64]:
+    """`[batch, scales]` votes for the selected class, n at each of an input's own scales.
+
+    Every scale has draws of its own: the errors of neighbours then average out in the fit.
+    """
+    requests = [
+        VoteRequest(row, float(sigma), n, inputs.stream(row, f"{stage}-{k}"))
+        for row in range(len(inputs))
+        for k, sigma in enumerate(scales[row])
+    ]
+    counts = classifier.count(inputs, requests).reshape(*scales.shape, classifier.num_classes)
+    return np.take_along_axis(counts, selected[:, None, None], axis=2)[:, :, 0]
+
+
+def fit_curve(
+    features: Floats, votes: npt.NDArray[np.int64], n: npt.NDArray[np.int64], prior: Floats
+) -> Floats:
     """Probit regression for every input: votes ~ Binomial(n, Phi(features @ curve)).
 
-    The prior N(0, PRIOR^2) on each coefficient makes the log posterior strictly concave, so the
-    curve is unique even where no vote, or every vote, is for the class. Fisher scoring takes the
-    same number of steps whatever the input, so that no input's curve depends on the others.
+    The normal prior on each coefficient makes the log posterior strictly concave, so the curve is
+    unique even where no vote, or every vote, is for the class. Fisher scoring takes the same
+    number of steps whatever the input, so that no input's curve depends on the others.
 
     Args:
-        features: `[scales, features]`.
+        features: `[batch, scales, features]`.
         votes: `[batch, scales]` votes for the selected class.
-        n: votes cast at each scale.
+        n: `[batch, scales]` votes cast at each scale.
+        prior: `[features]` standard deviations of the coefficients around 0.
 
     Returns:
         `[batch, features]` coefficients of largest posterior density.
     """
-    curve = np.zeros((len(votes), features.shape[1]))
-    prior = np.eye(features.shape[1]) / PRIOR**2
+    curve = np.zeros((len(votes), len(prior)))
     for _ in range(STEPS):
-        z = np.einsum("bf,sf->bs", curve, features)
+        z = np.einsum("bf,bsf->bs", curve, features)
         log_density = -(z**2 + np.log(2 * np.pi)) / 2
         won = log_density - special.log_ndtr(z)
         lost = log_density - special.log_ndtr(-z)
         slope = votes * np.exp(won) - (n - votes) * np.exp(lost)
-        gradient = np.einsum("bs,sf->bf", slope, features) - curve / PRIOR**2
-        information = np.einsum("bs,sf,sg->bfg", n * np.exp(won + lost), features, features)
-        step = np.linalg.solve(information + prior, gradient[..., None])[..., 0]
-        largest = np.abs(np.einsum("bf,sf->bs", step, features)).max(axis=1, keepdims=True)
+        gradient = np.einsum("bs,bsf->bf", slope, features) - curve / prior**2
+        weighted = (n * np.exp(won + lost))[..., None] * features
+        information = weighted.transpose(0, 2, 1) @ features + np.diag(prior**-2)
+        step = np.linalg.solve(information, gradient[..., None])[..., 0]
+        largest = np.abs(np.einsum("bf,bsf->bs", step, features)).max(axis=1, keepdims=True)
         curve += step * (LARGEST_STEP / np.maximum(largest, LARGEST_STEP))
     return curve
 

@@ -23,8 +23,8 @@ SPREAD = 0.35  # those are within this factor (a natural logarithm) of it
 WIDTH = 0.35  # distance and width of the bumps in log sigma
 CANDIDATES = 97  # scales to choose from: steps of 3 % on the default range
 PRIOR = 10.0  # standard deviation of the prior on a term of the parabola: 10 is as good as certain
-BUMP_PRIOR = 1.0  # and on a bump
-MARGIN = 0.01  # relative gain below which a scale nearer to the start is preferred
+BUMP_PRIOR = 0.5  # and on a bump
+MARGIN = 0.005  # relative gain below which a scale nearer to the start is preferred
 STEPS = 40  # of Fisher scoring; what a classifier's votes look like is settled after about ten
 LARGEST_STEP = 10.0  # in units of Phi^-1(p): wild votes cannot throw a curve out of all bounds
 
@@ -60,7 +60,7 @@ class SearchSigma:
     initial: float
     low: float | None = None
     high: float | None = None
-    votes: int = 1600
+    votes: int = 2000
     per_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -268,7 +268,7 @@ def test_a_read_only_run_resumes(
     shared: CertifyJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certify_run(shared, tmp_path / "whole", quiet=True)
-    monkeypatch.setenv("TOY_FAILS_AFTER", "15000")
+    monkeypatch.setenv("TOY_FAILS_AFTER", "18000")
     with pytest.raises(ModelError):
         certify_run(shared, tmp_path / "run", quiet=True)
     monkeypatch.delenv("TOY_FAILS_AFTER")

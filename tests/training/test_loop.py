@@ -1,54 +1,109 @@
+import errno
+import json
+import math
+import os
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
 
 from classifiers import Normalised
-from ddrs.errors import ConfigurationError, RunError
+from ddrs.errors import ConfigurationError, DataError, ModelError, RunError
 from ddrs.noise import Gaussian
-from ddrs.training import EpochMetrics, TrainingConfig, train
+from ddrs.training import OBJECTIVES, DataDependent, TrainingConfig, best_epoch, train
+from ddrs.training.augment import draw_views
+from ddrs.training.keys import keyed_generator
+from ddrs.training.splits import split
+from training.toy import Stripes, network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=4, batch_size=8, lr=0.05, seed=3)
+SIZES = [8, 8, 8, 8, 4]  # of the 36 examples
 
 
-class Stripes:
-    """Small images whose class is the stripe that is bright."""
-
-    def __init__(self, count=36):
-        self.x = 0.1 * torch.randn(count, 1, 3, 3, generator=torch.Generator().manual_seed(0))
-        self.y = [index % 3 for index in range(count)]
-        for index, label in enumerate(self.y):
-            self.x[index, 0, label] += 1
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, index):
-        return self.x[index], self.y[index]
+class Killed(Exception):
+    pass
 
 
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(9, 16), nn.BatchNorm1d(16), nn.ReLU(),
-                         nn.Dropout(0.2), nn.Linear(16, 3))  # fmt: skip
+@dataclass(frozen=True)
+class Watching:
+    """Notes what the loop gives it, and trains nothing."""
+
+    seen: ClassVar = []
+    passes = 1.0
+
+    def __call__(self, model, x, y, sigma, noise, generator):
+        self.seen.append((x.clone(), y.clone(), sigma.clone(), generator.get_state()))
+        scores = model(x)
+        return 0 * scores.sum() + len(x), scores
+
+    def at_epoch(self, epoch):
+        return self
 
 
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
+@pytest.fixture
+def seen(monkeypatch):
+    monkeypatch.setattr(Watching, "seen", [])
+    monkeypatch.setitem(OBJECTIVES, "gaussian", Watching)
+    return Watching.seen
 
 
-def same(first, second):
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
-
-
-def test_it_learns():
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step"])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_it_learns(schedule, nesterov):
     model = network()
-    history = train(model, Stripes(120), TrainingConfig(sigma=0.1, epochs=8, batch_size=16))
+    milestones = (6,) if schedule == "step" else ()
+    config = TrainingConfig(
+        sigma=0.1, epochs=8, batch_size=16, schedule=schedule, milestones=milestones,
+        nesterov=nesterov,
+    )  # fmt: skip
+    history = train(model, Stripes(120), config)
     assert [metrics.epoch for metrics in history] == list(range(8))
-    assert history[-1].loss < 0.3 < history[0].loss
+    assert history[-1].loss < 0.45 < history[0].loss
     assert history[-1].noisy_accuracy > 0.9
+    assert (history[-1].sigma_min, history[-1].sigma_max) == (0.1, 0.1)
     assert not any(module.training for module in model.modules())
+
+
+def test_a_step_is_that_of_sgd():
+    """Two steps by hand: gradients of the mean loss, momentum, decay, and the schedule."""
+    config = TrainingConfig(
+        sigma=0.0, epochs=1, batch_size=6, schedule="cosine", weight_decay=0.01, nesterov=False
+    )
+    model, examples = nn.Sequential(nn.Flatten(), nn.Linear(9, 3)).double(), Stripes(10)
+    examples.x = examples.x.double()
+    weight = model[1].weight.detach().clone()
+    bias = model[1].bias.detach().clone()
+    batches = []
+    model[1].register_forward_pre_hook(lambda _, x: batches.append(x[0].clone()))
+    train(model, examples, config)
+    momentum = [0, 0]
+    labels = {tuple(x.flatten().tolist()): y for x, y in zip(examples.x, examples.y, strict=True)}
+    assert [len(x) for x in batches[1:]] == [6, 4]  # after the one that looks at the model
+    for x, lr in zip(batches[1:], (0.1, 0.05), strict=True):
+        y = torch.tensor([labels[tuple(row)] for row in x.tolist()])
+        p = (x @ weight.T + bias).softmax(1) - nn.functional.one_hot(y, 3)
+        slopes = p.T @ x / len(x) + 0.01 * weight, p.mean(0) + 0.01 * bias
+        momentum = [0.9 * old + slope for old, slope in zip(momentum, slopes, strict=True)]
+        weight, bias = weight - lr * momentum[0], bias - lr * momentum[1]
+    assert torch.allclose(model[1].weight, weight, rtol=0, atol=1e-12)
+    assert torch.allclose(model[1].bias, bias, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("adaptive", [None, DataDependent(warmup=1)], ids=["fixed", "own"])
+@pytest.mark.parametrize("method", OBJECTIVES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_method_runs_and_learns(method, adaptive, precision):
+    config = TrainingConfig(
+        method=method, sigma=0.1, data_dependent=adaptive, precision=precision, epochs=4,
+        batch_size=16, lr=0.02 if method == "macer" else 0.1,
+        options={"k": 4} if method == "macer" else {},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    history = train(Normalised().train(), Stripes(60, side=4), config)
+    assert history[-1].loss < history[0].loss
+    assert (history[-1].sigma_min < history[-1].sigma_max) == (adaptive is not None)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not():
@@ -56,8 +111,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     for seed, disturbance in ((3, 1), (3, 2), (4, 1)):
         model = network()
         torch.manual_seed(disturbance)  # the caller's own use of torch's generator
-        config = TrainingConfig(sigma=0.1, epochs=2, batch_size=8, lr=0.05, seed=seed)
-        train(model, Stripes(), config)
+        train(model, Stripes(), replace(CONFIG, epochs=2, seed=seed))
         results.append(weights(model))
     assert same(results[0], results[1])
     assert not same(results[0], results[2])
@@ -72,138 +126,291 @@ def test_the_caller_s_random_state_is_left_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("batches", [1, 5, 6, 9, 12])
-def test_a_killed_run_resumes_to_the_very_same_weights(tmp_path, batches):
-    whole = network()
-    expected = train(whole, Stripes(), CONFIG)
-
-    checkpoint = tmp_path / "checkpoint.pt"
-    left = iter(range(batches))
-
-    def kill(examples):
-        if next(left, None) is None:
-            raise Killed
-
-    with pytest.raises(Killed):
-        train(network(), Stripes(), CONFIG, checkpoint=checkpoint, on_batch=kill)
-    torch.manual_seed(99)
-    resumed = nn.Sequential(*network())  # fresh weights, to be replaced by the checkpoint's
-    nn.init.zeros_(resumed[1].weight)
-    told = []
-    if not checkpoint.exists():  # killed before the first epoch was over: start again
-        resumed = network()
-    history = train(resumed, Stripes(), CONFIG, checkpoint=checkpoint, on_epoch=told.append)
-    assert same(weights(resumed), weights(whole))
-    assert history == expected
-    assert [metrics.epoch for metrics in told] == list(range(max(0, batches // 4 - 1), 4))
-    again = network()
-    assert train(again, Stripes(), CONFIG, checkpoint=checkpoint) == expected  # nothing to do
-    assert same(weights(again), weights(whole))
-
-
-def test_a_kill_right_after_an_epoch_loses_nothing(tmp_path):
-    checkpoint, whole = tmp_path / "checkpoint.pt", network()
-    train(whole, Stripes(), CONFIG)
-
-    def kill(metrics):
-        if metrics.epoch == 1:
-            raise Killed
-
-    with pytest.raises(Killed):
-        train(network(), Stripes(), CONFIG, checkpoint=checkpoint, on_epoch=kill)
-    batches, resumed = [], network()
-    train(resumed, Stripes(), CONFIG, checkpoint=checkpoint, on_batch=batches.append)
-    assert batches == [8] * 8  # two epochs of four batches; four of the 36 examples wait each time
-    assert same(weights(resumed), weights(whole))
-
-
-def test_a_truncated_checkpoint_is_one_error_and_is_kept(tmp_path):
-    checkpoint = tmp_path / "checkpoint.pt"
-    train(network(), Stripes(), CONFIG, checkpoint=checkpoint)
-    whole = checkpoint.read_bytes()
-    for size in (0, 10, len(whole) // 2):
-        checkpoint.write_bytes(whole[:size])
-        with pytest.raises(RunError, match="delete it to start over"):
-            train(network(), Stripes(), CONFIG, checkpoint=checkpoint)
-        assert checkpoint.read_bytes() == whole[:size]
-
-
-def test_a_checkpoint_of_another_configuration_or_model_is_refused(tmp_path):
-    checkpoint = tmp_path / "checkpoint.pt"
-    train(network(), Stripes(), CONFIG, checkpoint=checkpoint)
-    whole = checkpoint.read_bytes()
-    other = TrainingConfig(sigma=0.2, epochs=4, batch_size=8, lr=0.05, seed=3)
-    with pytest.raises(RunError, match="another training configuration"):
-        train(network(), Stripes(), other, checkpoint=checkpoint)
-    with pytest.raises(RunError, match="cannot resume"):
-        train(Normalised(), Stripes(), CONFIG, checkpoint=checkpoint)
-    assert checkpoint.read_bytes() == whole
-
-
-def test_a_checkpoint_that_cannot_be_written_is_one_error(tmp_path):
-    with pytest.raises(RunError, match="cannot write"):
-        train(network(), Stripes(), CONFIG, checkpoint=tmp_path / "nowhere" / "checkpoint.pt")
-
-
-def test_a_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_path):
-    checkpoint, examples = tmp_path / "checkpoint.pt", Stripes()
-    examples.x[:] = float("nan")
-    with pytest.raises(RunError, match="loss became nan in epoch 0"):
-        train(network(), examples, CONFIG, checkpoint=checkpoint)
-    assert not checkpoint.exists()
-
-
-def test_the_noise_and_the_order_are_independent_and_as_configured(monkeypatch):
-    seen = []
-
-    def objective(model, x, y, sigma, noise, generator):
-        seen.append((x.clone(), sigma.clone(), generator.get_state()))
-        return model(x).sum() * 0, model(x)
-
-    objective.at_epoch = lambda epoch: objective
-    monkeypatch.setitem(train.__globals__["OBJECTIVES"], "gaussian", lambda: objective)
+def test_every_example_comes_once_an_epoch_and_the_noise_is_independent(seen):
     examples = Stripes()
-    train(network(), examples, CONFIG)
-    assert len(seen) == 16
-    assert all(torch.equal(sigma, torch.full((8,), 0.1)) for _, sigma, _ in seen)
-    epochs = [torch.cat([x for x, _, _ in seen[at : at + 4]]) for at in (0, 4, 8, 12)]
+    history = train(network(), examples, CONFIG)
+    assert [len(x) for x, *_ in seen] == SIZES * 4
+    assert all((sigma == torch.tensor(0.1)).all() for _, _, sigma, _ in seen)
+    epochs = [torch.cat([x for x, *_ in seen[at : at + 5]]) for at in (0, 5, 10, 15)]
+    labels = torch.cat([y for _, y, *_ in seen[:5]])
+    for epoch in epochs:
+        assert torch.equal(epoch.unique(dim=0), examples.x.unique(dim=0))
     assert not torch.equal(epochs[0], epochs[1])
-    for epoch in epochs:  # every example at most once an epoch
-        assert len(torch.unique(epoch.flatten(1), dim=0)) == 32
-    # The noise's generator does not repeat the bits that shuffled the examples.
+    order = [int((examples.x == x).flatten(1).all(1).nonzero()) for x in epochs[0]]
+    assert labels.tolist() == [examples.y[index] for index in order]
+    # The loss of a batch was its size: the mean over examples, not over batches.
+    assert history[0].loss == pytest.approx(sum(size * size for size in SIZES) / 36)
+    # No step has the generator of another, and none that which shuffled the examples.
+    states = {bytes(state.tolist()) for *_, state in seen}
+    assert len(states) == 20
     fresh = torch.Generator()
-    fresh.set_state(seen[0][2])
-    order = torch.randperm(36, generator=fresh)[:32]
-    assert not torch.equal(examples.x[order], epochs[0])
+    fresh.set_state(seen[0][3])
+    assert torch.randperm(36, generator=fresh).tolist() != order
     assert Gaussian().sample_like(examples.x, fresh).std() > 0.5
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"method": "magic"},
-        {"noise": "laplace"},
-        {"sigma": -0.1},
-        {"sigma": float("nan")},
-        {"sigma": float("inf")},
-        {"epochs": 0},
-        {"batch_size": 1},
-        {"lr": 0.0},
-    ],
-)
-def test_a_configuration_that_can_never_work_is_refused(options):
-    with pytest.raises(ConfigurationError):
-        TrainingConfig(**options)
+def test_views_are_those_asked_for(seen):
+    examples = Stripes(40, side=8)
+    for augment in (False, True):
+        train(network(8), examples, replace(CONFIG, epochs=1, augment=augment))
+    plain, views = (torch.cat([x for x, *_ in part]) for part in (seen[:5], seen[5:]))
+    assert not torch.equal(plain, views)
+    found = 0
+    for x, view in zip(plain[:, 0], views[:, 0], strict=True):  # the same order both times
+        padded = nn.functional.pad(x, (1, 1, 1, 1))
+        crops = [padded[i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+        found += any(torch.equal(view, seen) for c in crops for seen in (c, c.flip(1)))
+    assert found == 40
 
 
-def test_more_than_one_batch_of_examples_is_needed():
-    with pytest.raises(ConfigurationError, match="7 training examples"):
-        train(network(), Stripes(7), CONFIG)
+def test_every_step_has_views_of_its_own(monkeypatch):
+    states = []
+
+    def note(batch, shape, generator):
+        states.append(bytes(generator.get_state().tolist()))
+        return draw_views(batch, shape, generator)
+
+    monkeypatch.setattr("ddrs.training.loop.draw_views", note)
+    train(network(), Stripes(), replace(CONFIG, augment=True))
+    assert len(states) == len({*states}) == 20
 
 
-def test_records_compare_without_their_seconds():
-    assert EpochMetrics(0, 1.0, 0.5, 3.0) == EpochMetrics(0, 1.0, 0.5, 4.0)
+def test_what_is_no_image_is_not_flipped():
+    examples = Stripes()
+    flat = [(x.flatten(), y) for x, y in examples]
+    with pytest.raises(ConfigurationError, match="flips and crops are for images"):
+        train(network(), flat, replace(CONFIG, augment=True))
+
+
+class TestValidation:
+    def test_held_out_examples_are_never_trained_on(self, seen):
+        examples = Stripes()
+        train(network(), examples, replace(CONFIG, validation=0.25))
+        trained, kept = split(36, 0.25, 3)
+        assert len(kept) == 9
+        everything = torch.cat([x for x, *_ in seen])
+        assert torch.equal(everything.unique(dim=0), examples.x[trained].unique(dim=0))
+
+    def test_the_best_epoch_s_weights_are_the_result(self, monkeypatch):
+        snapshots, model, accuracies, asked = [], network(), iter([0.2, 0.6, 0.6, 0.5]), []
+
+        def accuracy(network, store, ids, workers, *, sigma, **options):
+            asked.append((ids.tolist(), sigma))
+            return next(accuracies)
+
+        monkeypatch.setattr("ddrs.training.loop.noisy_accuracy", accuracy)
+        history = train(
+            model,
+            Stripes(),
+            replace(CONFIG, validation=10),
+            on_epoch=lambda _: snapshots.append(weights(model)),
+        )
+        assert [metrics.validation_accuracy for metrics in history] == [0.2, 0.6, 0.6, 0.5]
+        assert asked == [(split(36, 10, 3)[1].tolist(), 0.1)] * 4
+        assert best_epoch(history) == 2
+        assert same(weights(model), snapshots[2])
+        assert not same(weights(model), snapshots[3])
+
+    def test_looking_does_not_change_the_training(self, monkeypatch):
+        last = {}
+        looked, blind = network(), network()
+        config = replace(CONFIG, validation=10)
+        train(looked, Stripes(), config, on_epoch=lambda _: last.update(weights(looked)))
+        monkeypatch.setattr("ddrs.training.loop.noisy_accuracy", lambda *_, **__: 0.5)
+        train(blind, Stripes(), config)  # all are as good: the last one's weights
+        assert same(last, weights(blind))
+
+
+class TestTable:
+    """Scales by example: `refine` adds to each what is in the example's own corner."""
+
+    @pytest.fixture(autouse=True)
+    def refine(self, monkeypatch):
+        def add(self, model, x, sigma, noise, generator, *, start):
+            assert sigma.dtype == torch.float64
+            return sigma + x[:, 0, 0, 0].double()
+
+        monkeypatch.setattr(DataDependent, "refine", add)
+
+    @pytest.mark.parametrize("warmup", [0, 1, 3])
+    def test_each_example_has_its_own(self, seen, tmp_path, warmup):
+        examples = Stripes(37)
+        adaptive = DataDependent(warmup=warmup, high=100.0)
+        config = replace(CONFIG, data_dependent=adaptive, validation=5)
+        checkpoint = tmp_path / "checkpoint.pt"
+        history = train(network(), examples, config, checkpoint=checkpoint)
+        trained, kept = split(37, 5, 3)
+        expected = torch.full((37,), 0.1, dtype=torch.float64)
+        step = examples.x[:, 0, 0, 0].double()
+        for metrics in history:
+            if metrics.epoch >= warmup:
+                expected[trained] += step[trained]
+            assert metrics.sigma_min == pytest.approx(expected[trained].min().item())
+            assert metrics.sigma_median == pytest.approx(expected[trained].quantile(0.5).item())
+            assert metrics.sigma_max == pytest.approx(expected[trained].max().item())
+            assert sum(metrics.sigma_counts) == len(trained)
+        table = torch.load(checkpoint)["sigmas"]
+        assert torch.allclose(table, expected, rtol=0, atol=1e-12)
+        assert (table[kept] == 0.1).all()
+        # The objective had the scales as they were after the refinement.
+        x, _, sigma, _ = seen[-1]
+        assert torch.allclose(sigma.double(), 0.1 + (4 - warmup) * x[:, 0, 0, 0].double())
+
+    def test_the_ascent_s_draws_are_not_those_of_the_training(self, seen, monkeypatch):
+        states = []
+
+        def note(self, model, x, sigma, noise, generator, *, start):
+            states.append(bytes(generator.get_state().tolist()))
+            return sigma
+
+        monkeypatch.setattr(DataDependent, "refine", note)
+        train(network(), Stripes(), replace(CONFIG, data_dependent=DataDependent(warmup=0)))
+        assert len({*states, *(bytes(state.tolist()) for *_, state in seen)}) == 40
+
+
+class TestResume:
+    @pytest.mark.parametrize("save_seconds", [0.0, math.inf])
+    @pytest.mark.parametrize("batches", [1, 4, 5, 6, 9, 19])
+    def test_a_stopped_run_ends_as_it_would_have(self, tmp_path, batches, save_seconds):
+        whole = network()
+        config = replace(CONFIG, data_dependent=DataDependent(warmup=1, lr=0.05), validation=4)
+        config = replace(config, batch_size=7)  # 32 trained on: 7, 7, 7, 7, 4
+        expected = train(whole, Stripes(), config)
+        checkpoint, left = tmp_path / "checkpoint.pt", iter(range(batches))
+
+        def stop(examples):
+            if next(left, None) is None:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(
+                network(), Stripes(), config, checkpoint=checkpoint, save_seconds=save_seconds,
+                on_batch=stop,
+            )  # fmt: skip
+        torch.manual_seed(99)
+        resumed = network()
+        if checkpoint.exists():  # else it was stopped before the first was written: start again
+            nn.init.zeros_(resumed[1].weight)
+        told, done = [], []
+        history = train(
+            resumed, Stripes(), config, checkpoint=checkpoint, on_epoch=told.append,
+            on_batch=done.append,
+        )  # fmt: skip
+        assert same(weights(resumed), weights(whole))
+        assert history == expected
+        finished = batches // 5
+        assert [metrics.epoch for metrics in told] == list(range(max(0, finished - 1), 4))
+        assert sum(done) == 32 * (4 - finished)
+        again = network()
+        assert train(again, Stripes(), config, checkpoint=checkpoint) == expected  # nothing to do
+        assert same(weights(again), weights(whole))
+
+    def test_a_kill_right_after_an_epoch_loses_nothing(self, tmp_path):
+        checkpoint, whole = tmp_path / "checkpoint.pt", network()
+        train(whole, Stripes(), CONFIG)
+
+        def kill(metrics):
+            if metrics.epoch == 1:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(network(), Stripes(), CONFIG, checkpoint=checkpoint, on_epoch=kill)
+        batches, resumed = [], network()
+        train(resumed, Stripes(), CONFIG, checkpoint=checkpoint, on_batch=batches.append)
+        assert batches == SIZES * 2
+        assert same(weights(resumed), weights(whole))
+
+    def test_the_checkpoint_of_another_training_is_refused_and_kept(self, tmp_path):
+        checkpoint = tmp_path / "checkpoint.pt"
+        train(network(), Stripes(), CONFIG, checkpoint=checkpoint)
+        whole = checkpoint.read_bytes()
+        with pytest.raises(RunError, match=r"another training configuration \(sigma differ\)"):
+            train(network(), Stripes(), replace(CONFIG, sigma=0.2), checkpoint=checkpoint)
+        with pytest.raises(RunError, match="36 examples, not 37"):
+            train(network(), Stripes(37), CONFIG, checkpoint=checkpoint)
+        with pytest.raises(RunError, match="another architecture"):
+            train(Normalised(), Stripes(), CONFIG, checkpoint=checkpoint)
+        assert checkpoint.read_bytes() == whole
+
+    def test_a_full_disk_costs_what_came_after_the_last_checkpoint(self, tmp_path, monkeypatch):
+        checkpoint, whole = tmp_path / "checkpoint.pt", network()
+        expected = train(whole, Stripes(), CONFIG)
+
+        def fill_up(metrics):
+            monkeypatch.setattr(os, "fsync", full)
+
+        def full(_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.raises(RunError, match=r"No space left .* checkpoint before it is kept"):
+            train(network(), Stripes(), CONFIG, checkpoint=checkpoint, on_epoch=fill_up)
+        monkeypatch.undo()
+        resumed, done = network(), []
+        history = train(resumed, Stripes(), CONFIG, checkpoint=checkpoint, on_batch=done.append)
+        assert done == SIZES * 3
+        assert history == expected
+        assert same(weights(resumed), weights(whole))
+
+    def test_a_checkpoint_that_cannot_be_written_is_one_error(self, tmp_path):
+        with pytest.raises(RunError, match="cannot write"):
+            train(network(), Stripes(), CONFIG, checkpoint=tmp_path / "nowhere" / "checkpoint.pt")
+
+
+def last_of_the_first_epoch():
+    return torch.randperm(36, generator=keyed_generator(3, "order", 0))[-1]
+
+
+class TestLossThatIsNotFinite:
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_it_stops_at_once_and_names_the_examples(self, tmp_path, value):
+        checkpoint, done = tmp_path / "checkpoint.pt", []
+        examples = Stripes()
+        examples.x[17] = value
+        with pytest.raises(RunError, match=r"loss became nan in epoch 0, step \d.*not_finite.json"):
+            train(
+                network(), examples, CONFIG, checkpoint=checkpoint, save_seconds=0.0,
+                on_batch=done.append,
+            )  # fmt: skip
+        record = json.loads((tmp_path / "not_finite.json").read_text())
+        assert 17 in record["ids"]
+        assert len(record["ids"]) == 8
+        assert (record["epoch"], record["step"], record["loss"]) == (0, len(done), "nan")
+        if done:  # the checkpoint is that of the step before
+            state = torch.load(checkpoint)
+            assert state["progress"]["steps"] == len(done)
+            assert all(value.isfinite().all() for value in state["model"].values())
+
+    def test_the_checkpoint_before_goes_on_once_the_data_is_right(self, tmp_path):
+        checkpoint, whole = tmp_path / "checkpoint.pt", network()
+        expected = train(whole, Stripes(), CONFIG)
+        spoilt = Stripes()
+        spoilt.x[last_of_the_first_epoch()] = math.nan
+        with pytest.raises(RunError, match="epoch 0, step 4"):
+            train(network(), spoilt, CONFIG, checkpoint=checkpoint, save_seconds=0.0)
+        resumed = network()
+        assert train(resumed, Stripes(), CONFIG, checkpoint=checkpoint) == expected
+        assert same(weights(resumed), weights(whole))
+
+    def test_without_a_checkpoint_it_is_an_error_all_the_same(self):
+        examples = Stripes()
+        examples.x[:] = math.nan
+        with pytest.raises(RunError, match="nan in epoch 0, step 0; try a smaller lr"):
+            train(network(), examples, CONFIG)
+
+
+def test_data_and_models_that_do_not_fit_are_one_error():
+    examples = Stripes()
+    examples.y[30] = 3
+    model = network()
+    before = weights(model)
+    with pytest.raises(DataError, match=r"example 30 has the label 3 .* are 0 to 2"):
+        train(model, examples, CONFIG)
+    with pytest.raises(DataError, match="needs labels"):
+        train(model, Stripes().x, CONFIG)
+    with pytest.raises(ModelError, match="failed on inputs of shape"):
+        train(model, Stripes(side=4), CONFIG)
+    with pytest.raises(ConfigurationError, match="1 training examples are too few"):
+        train(model, Stripes(1), CONFIG)
+    with pytest.raises(ConfigurationError, match="leaves none"):
+        train(model, Stripes(5), replace(CONFIG, validation=5))
+    assert same(weights(model), before)

@@ -1,95 +1,37 @@
-"""The training loop: any objective, resumable, the same result whether or not it was interrupted.
+"""The training loop: any objective, on any device, with a scale for each example where asked.
 
-Everything random in an epoch (the order of the examples, the noise, dropout) has a generator keyed
-by (seed, epoch, purpose), so a checkpoint at the end of an epoch needs no random state to go on
-from.
+A step draws all that is random in it from generators of its own (`keys`), so what a checkpoint
+holds is the whole state, and a run that was stopped at any moment ends where it would have ended.
 """
 
-import hashlib
-import os
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ddrs.errors import ConfigurationError, RunError
+from ddrs.errors import ConfigurationError, RunError, one_line
 from ddrs.noise import NOISES
-from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.augment import draw_views, flip_and_crop
+from ddrs.training.config import TrainingConfig
+from ddrs.training.keys import key, keyed_generator
+from ddrs.training.metrics import EpochMetrics
+from ddrs.training.network import Network, check_precision, count_classes
+from ddrs.training.objectives import Objective
+from ddrs.training.splits import cut, split
+from ddrs.training.state import TrainingState
+from ddrs.training.store import Examples, Store, read
+from ddrs.training.validation import noisy_accuracy
+from ddrs.training.workers import Workers
 
-__all__ = ["EpochMetrics", "Examples", "TrainingConfig", "train"]
+__all__ = ["train"]
 
-
-Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]
-
-
-class Examples(Protocol):
-    """A map-style dataset of (input, label)."""
-
-    def __len__(self) -> int:
-        """The number of examples."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One example."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What to train, and how: SGD with Nesterov momentum 0.9 under a one-cycle schedule.
-
-    Attributes:
-        method: a name in `OBJECTIVES`.
-        sigma: noise scale, in the units of the input.
-        noise: `"gaussian"` or `"uniform"`.
-        epochs: passes over the examples.
-        batch_size: examples a step.
-        lr: the schedule's highest learning rate.
-        weight_decay: l2 penalty on the weights.
-        seed: key of all randomness.
-
-    Raises:
-        ConfigurationError: a value that can never work.
-    """
-
-    method: str = "gaussian"
-    sigma: float = 0.25
-    noise: str = "gaussian"
-    epochs: int = 60
-    batch_size: int = 64
-    lr: float = 0.1
-    weight_decay: float = 5e-4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in OBJECTIVES:
-            raise ConfigurationError(
-                f"method must be one of {', '.join(OBJECTIVES)}, got {self.method!r}"
-            )
-        if self.noise not in NOISES:
-            raise ConfigurationError(
-                f"noise must be one of {', '.join(NOISES)}, got {self.noise!r}"
-            )
-        if not self.sigma >= 0 or self.sigma == float("inf"):
-            raise ConfigurationError(f"sigma must be finite and at least 0, got {self.sigma}")
-        if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
-            raise ConfigurationError(
-                "training needs epochs >= 1, batch_size >= 2 and lr > 0, got "
-                f"epochs={self.epochs}, batch_size={self.batch_size}, lr={self.lr}"
-            )
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """How one epoch went; accuracy is that on the noisy training examples as they were seen."""
-
-    epoch: int
-    loss: float
-    noisy_accuracy: float
-    seconds: float = field(compare=False)
+SAVE_SECONDS = 30.0  # a kill costs about this much work
+LEAST_ROWS = 2  # of a batch, in each process: one has no variance for batch normalisation
+NOT_FINITE_FILE = "not_finite.json"
 
 
 def train(
@@ -98,152 +40,184 @@ def train(
     config: TrainingConfig,
     *,
     checkpoint: Path | None = None,
+    save_seconds: float = SAVE_SECONDS,
     on_batch: Callable[[int], None] = lambda examples: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> list[EpochMetrics]:
-    """Train `model` in place and leave it in evaluation mode.
+    """Train `model` in place and leave it in evaluation mode, on the device that it was on.
+
+    Several processes that call this with the same arguments train together (`workers`); the first
+    one writes, and makes the calls.
 
     Args:
-        model: the base classifier; it is trained on the device that it is on.
-        examples: the training set.
+        model: the base classifier.
+        examples: the training set; an example's id is its index.
         config: what to do.
         checkpoint: a file that is replaced after every epoch and, if it is there already, the place
             to go on from. By default nothing is kept.
-        on_batch: called with the number of examples after each step.
+        save_seconds: within an epoch it is replaced when it is this old.
+        on_batch: called with the number of examples after each step; on a resume first with the
+            number done before in the epoch under way.
         on_epoch: called after each epoch, once its checkpoint is written; on a resume first with
             the last epoch done before.
 
     Returns:
-        One record an epoch, those before a resume included.
+        One record an epoch, those before a resume included. The weights are those of the
+        `best_epoch` of them.
 
     Raises:
-        ConfigurationError: fewer examples than one batch.
-        RunError: the checkpoint cannot be read or written, or the loss is not finite.
+        ConfigurationError: the configuration does not go with the data or the device.
+        ModelError: the model does not go with the data.
+        DataError: an example is not an input and a class of the model.
+        RunError: the checkpoint cannot be read or written or is of another training, or the loss is
+            not finite: the ids of the step's examples are then in `not_finite.json` beside the
+            checkpoint, which is as it was.
     """
-    steps = len(examples) // config.batch_size
-    if steps == 0:
-        raise ConfigurationError(
-            f"a batch of {config.batch_size} is more than the {len(examples)} training examples"
-        )
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=config.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.lr, total_steps=steps * config.epochs
-    )
-    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    history = _resume(checkpoint, parts, config)
-    for metrics in history[-1:]:
-        on_epoch(metrics)
-    for epoch in range(len(history), config.epochs):
-        model.train()
-        with _keyed_layers(model, config.seed, epoch):
-            metrics = _epoch(model, examples, config, epoch, optimizer, schedule, on_batch)
-        history.append(metrics)
-        if checkpoint is not None:
-            _save(checkpoint, parts, config, history)
-        on_epoch(metrics)
+    workers = Workers()
+    home = next((weight.device for weight in model.parameters()), workers.device)
+    cuda = [workers.device] if workers.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):  # layers draw from torch's own generators
+        try:
+            training = _Training(model.to(workers.device), examples, config, workers)
+            if checkpoint is not None:
+                training.state.resume(checkpoint, config)
+            if workers.rank > 0:
+                checkpoint, on_batch, on_epoch = None, lambda examples: None, lambda metrics: None
+            training.run(checkpoint, save_seconds, on_batch, on_epoch)
+        finally:
+            model.to(home)
     model.eval()
-    return history
+    return training.state.history
 
 
-def _epoch(
-    model: nn.Module,
-    examples: Examples,
-    config: TrainingConfig,
-    epoch: int,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    on_batch: Callable[[int], None],
-) -> EpochMetrics:
-    device = next(model.parameters()).device
-    objective = OBJECTIVES[config.method]().at_epoch(epoch)
-    noise = NOISES[config.noise]
-    order = torch.randperm(len(examples), generator=_generator(config.seed, epoch, "order"))
-    generator = _generator(config.seed, epoch, "noise", device)
-    steps = len(examples) // config.batch_size
-    loss_sum = correct = 0.0
-    start = time.perf_counter()
-    for indices in order[: steps * config.batch_size].view(steps, -1).tolist():
-        x, y = _collate(examples, indices)
-        x, y = x.to(device), y.to(device)
-        sigma = torch.full((len(x),), config.sigma, dtype=x.dtype, device=device)
-        loss, scores = objective(model, x, y, sigma, noise, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        loss_sum += loss.item()
-        correct += (scores.argmax(dim=1) == y).sum().item()
-        on_batch(len(x))
-    if not loss_sum < float("inf"):
-        raise RunError(f"the loss became {loss_sum} in epoch {epoch}; try a smaller lr")
-    seconds = time.perf_counter() - start
-    return EpochMetrics(epoch, loss_sum / steps, correct / (steps * config.batch_size), seconds)
+class _Training:
+    """What a training needs, and its steps, which change `state`."""
 
+    def __init__(
+        self, model: nn.Module, examples: Examples, config: TrainingConfig, workers: Workers
+    ) -> None:
+        check_precision(config.precision, workers.device)
+        self.config = config
+        self.workers = workers
+        self.noise = NOISES[config.noise]
+        self.least = LEAST_ROWS * workers.count
+        self.train_ids, self.validation_ids = split(len(examples), config.validation, config.seed)
+        steps = len(cut(self.train_ids, config.batch_size, self.least))
+        self.network: nn.Module = Network(model, config.precision)
+        first = read(examples, 0)[0].unsqueeze(0).to(workers.device)
+        if config.augment and first.ndim != 4:
+            raise ConfigurationError(
+                "flips and crops are for images [channels, height, width], but the inputs have the "
+                f"shape {list(first.shape[1:])}: train without augment"
+            )
+        self.store = Store(examples, count_classes(self.network, first))
+        self.state = TrainingState.start(model, config, examples=len(examples), steps=steps)
 
-def _collate(examples: Examples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-    pairs = [examples[index] for index in indices]
-    return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs])
+    def run(
+        self,
+        checkpoint: Path | None,
+        save_seconds: float,
+        on_batch: Callable[[int], None],
+        on_epoch: Callable[[EpochMetrics], None],
+    ) -> None:
+        """Do what is left, and end with the weights of the best epoch; arguments as in `train`."""
+        state, config = self.state, self.config
+        for metrics in state.history[-1:]:
+            on_epoch(metrics)
+        if state.progress.examples:
+            on_batch(state.progress.examples)
+        self.network = self.workers.prepare(self.network)
+        saved = time.monotonic()
+        for epoch in range(state.progress.epoch, config.epochs):
+            objective = config.objective().at_epoch(epoch)
+            self.network.train()
+            for batch in self._batches(epoch)[state.progress.steps :]:
+                self._step(objective, batch, checkpoint)
+                if checkpoint is not None and time.monotonic() - saved >= save_seconds:
+                    state.save(checkpoint, config)
+                    saved = time.monotonic()
+                on_batch(len(batch))
+            state.end_epoch(config, self.train_ids, self._validate())
+            if checkpoint is not None:
+                state.save(checkpoint, config)
+                saved = time.monotonic()
+            on_epoch(state.history[-1])
+        if state.best is not None:
+            state.model.load_state_dict(state.best)
 
+    def _batches(self, epoch: int) -> list[Tensor]:
+        """The ids of each step of an epoch."""
+        generator = keyed_generator(self.config.seed, "order", epoch)
+        order = torch.randperm(len(self.train_ids), generator=generator)
+        return cut(self.train_ids[order], self.config.batch_size, self.least)
 
-@contextmanager
-def _keyed_layers(model: nn.Module, seed: int, epoch: int) -> Iterator[None]:
-    """Key what layers such as dropout draw from torch's own generators, and restore those."""
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_key(seed, epoch, "layers"))
-        yield
+    def _step(self, objective: Objective, batch: Tensor, checkpoint: Path | None) -> None:
+        """One step of the optimizer for the examples `batch` `[batch]`, of all processes."""
+        state, config, workers = self.state, self.config, self.workers
+        start, size = time.perf_counter(), len(batch)
+        epoch, step = state.progress.epoch, state.progress.steps
+        mine = batch[workers.rows(size)]
+        x, y = self.store.batch(mine)
+        if config.augment:
+            views = draw_views(
+                size, x.shape[1:], keyed_generator(config.seed, "views", epoch, step)
+            )
+            x = flip_and_crop(x, views[workers.rows(size)])
+        x, y, sigma = x.to(workers.device), y.to(workers.device), state.sigmas[mine]
+        noise = workers.share(self.noise, size)
+        torch.manual_seed(key(config.seed, "layers", epoch, step, workers.rank))
+        if config.data_dependent is not None and config.adapts(epoch):
+            generator = keyed_generator(config.seed, "ascent", epoch, step, device=workers.device)
+            sigma = config.data_dependent.refine(
+                self.network, x, sigma, noise, generator, start=config.sigma
+            )
+        generator = keyed_generator(config.seed, "noise", epoch, step, device=workers.device)
+        loss, scores = objective(self.network, x, y, sigma.to(x), noise, generator)
+        correct = (scores.argmax(dim=1) == y).sum()
+        sums = torch.tensor([loss.item() * len(mine), correct.item()], dtype=torch.float64)
+        loss_sum, correct_sum = workers.total(sums).tolist()
+        if not isfinite(loss_sum):
+            raise _not_finite(loss_sum / size, epoch, step, batch, checkpoint)
+        state.optimizer.zero_grad(set_to_none=True)
+        # The mean over processes of what each weighs by its rows is the mean over the batch.
+        (loss * (workers.count * len(mine) / size)).backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.schedule.step()
+        workers.align(state.model)
+        state.sigmas[batch] = workers.gather(sigma, size)
+        state.progress.steps += 1
+        state.progress.examples += size
+        state.progress.loss += loss_sum
+        state.progress.correct += int(correct_sum)
+        state.progress.seconds += time.perf_counter() - start
 
-
-def _generator(
-    seed: int, epoch: int, purpose: str, device: torch.device | str = "cpu"
-) -> torch.Generator:
-    return torch.Generator(device).manual_seed(_key(seed, epoch, purpose))
-
-
-def _key(seed: int, epoch: int, purpose: str) -> int:
-    name = f"{seed}/{epoch}/{purpose}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())
-
-
-def _resume(checkpoint: Path | None, parts: Parts, config: TrainingConfig) -> list[EpochMetrics]:
-    if checkpoint is None or not checkpoint.exists():
-        return []
-    try:
-        state = torch.load(checkpoint, weights_only=True)
-        if state["config"] != asdict(config):
-            raise RunError(f"{checkpoint} belongs to another training configuration")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        return [EpochMetrics(**metrics) for metrics in state["history"]]
-    except RunError:
-        raise
-    except Exception as error:
-        raise RunError(f"cannot resume from {checkpoint}: {error}; delete it to start over") from (
-            error
+    def _validate(self) -> float | None:
+        """The accuracy on the examples held out, if there are any."""
+        if not len(self.validation_ids):
+            return None
+        return noisy_accuracy(
+            self.network,
+            self.store,
+            self.validation_ids,
+            self.workers,
+            noise=self.noise,
+            sigma=self.config.sigma,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
         )
 
 
-def _save(
-    checkpoint: Path,
-    parts: Parts,
-    config: TrainingConfig,
-    history: Sequence[EpochMetrics],
-) -> None:
-    state: dict[str, object] = {name: part.state_dict() for name, part in parts.items()}
-    state["config"] = asdict(config)
-    state["history"] = [asdict(metrics) for metrics in history]
-    partial = checkpoint.with_suffix(".partial")
+def _not_finite(
+    loss: float, epoch: int, step: int, batch: Tensor, checkpoint: Path | None
+) -> RunError:
+    """The error for such a loss; the ids of the step's examples go into a file."""
+    where = f"the loss became {loss} in epoch {epoch}, step {step}"
+    if checkpoint is None:
+        return RunError(f"{where}; try a smaller lr")
+    path = checkpoint.with_name(NOT_FINITE_FILE)
+    record = {"epoch": epoch, "step": step, "loss": str(loss), "ids": batch.tolist()}
     try:
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, checkpoint)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise RunError(f"cannot write {checkpoint}: {error}") from error
+        path.write_text(json.dumps(record) + "\n")
+    except OSError as error:
+        return RunError(f"{where}; try a smaller lr; cannot write {path}: {one_line(error)}")
+    return RunError(f"{where}; the ids of its examples are in {path}; try a smaller lr")

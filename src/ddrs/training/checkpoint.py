@@ -1,0 +1,94 @@
+"""A file that holds all of a training, replaced in one step."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddrs.errors import RunError, one_line
+
+__all__ = ["check_fits", "read_checkpoint", "write_checkpoint"]
+
+State = dict[str, Any]
+
+
+def write_checkpoint(path: Path, state: State) -> None:
+    """Replace the file; it is on disk when this returns, and on any error it is as it was.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write {path}: {one_line(error)}; the checkpoint before it is kept: make room "
+            "and start again to go on from it"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> State | None:
+    """What the file holds, on the CPU; None if there is no file.
+
+    Raises:
+        RunError: it is damaged, or no checkpoint.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        return {str(name): part for name, part in state.items()}
+    except Exception as error:
+        raise RunError(
+            f"cannot resume from {path}: {one_line(error)}; delete it to start over"
+        ) from error
+
+
+def check_fits(
+    path: Path, state: State, *, config: State, examples: int, weights: Mapping[str, Tensor]
+) -> None:
+    """Refuse the checkpoint of another training, before anything of it is used.
+
+    Args:
+        path: where it was, for the message.
+        state: what it holds.
+        config: the configuration that it must have.
+        examples: the number of examples that it must have been for.
+        weights: names and shapes that its weights must have.
+
+    Raises:
+        RunError: it is of another configuration, dataset or architecture.
+    """
+    if state.get("config") != config:
+        found = state.get("config") or {}
+        keys = [key for key in {**found, **config} if found.get(key) != config.get(key)]
+        raise RunError(
+            f"{path} belongs to another training configuration ({', '.join(keys)} differ); train "
+            "with that one, or delete it to start over"
+        )
+    if state["examples"] != examples:
+        raise RunError(
+            f"{path} is of a training with {state['examples']} examples, not {examples}; give the "
+            "same data, or delete it to start over"
+        )
+    found = {name: value.shape for name, value in state["model"].items()}
+    if found != {name: value.shape for name, value in weights.items()}:
+        raise RunError(
+            f"{path} is of another architecture; train that one, or delete it to start over"
+        )

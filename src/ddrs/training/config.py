@@ -1,0 +1,124 @@
+"""What to train, and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, get_args
+
+from ddrs.errors import ConfigurationError
+from ddrs.noise import NOISES
+from ddrs.training.objectives import OBJECTIVES, Objective
+from ddrs.training.schedules import Schedule, check_milestones
+from ddrs.training.sigmas import DataDependent
+from ddrs.votes import Precision
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What to train, and how: by SGD with momentum 0.9.
+
+    `dataclasses.asdict` gives plain data, the same after a round trip through JSON.
+
+    Attributes:
+        method: a name in `OBJECTIVES`.
+        options: hyperparameters of the objective by name; the others have their defaults.
+        sigma: noise scale, in the units of the input.
+        noise: `"gaussian"` or `"uniform"`.
+        data_dependent: how each example gets a scale of its own; None for `sigma` throughout.
+        epochs: passes over the examples.
+        batch_size: examples a step, in all processes together.
+        lr: the schedule's highest learning rate.
+        schedule: `"one-cycle"`, `"cosine"` or `"step"`.
+        milestones: epochs after which `"step"` lowers the learning rate.
+        gamma: factor by which it does.
+        nesterov: Nesterov's momentum instead of the usual one.
+        weight_decay: l2 penalty on the weights.
+        augment: flip images and crop them at random.
+        validation: examples to hold out, as a share below 1 or as a number; the weights of the
+            epoch that classifies most of them rightly under noise are the result. With 0 those of
+            the last epoch are.
+        precision: `"fp32"`, or `"bf16"` for forward and backward passes in bfloat16.
+        seed: key of all randomness.
+
+    Raises:
+        ConfigurationError: a value that can never work.
+    """
+
+    method: str = "gaussian"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sigma: float = 0.25
+    noise: str = "gaussian"
+    data_dependent: DataDependent | None = None
+    epochs: int = 60
+    batch_size: int = 64
+    lr: float = 0.1
+    schedule: Schedule = "one-cycle"
+    milestones: Sequence[int] = ()
+    gamma: float = 0.1
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    augment: bool = False
+    validation: float = 0.0
+    precision: Precision = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", list(self.milestones))  # as JSON gives them back
+        object.__setattr__(self, "options", dict(self.options))
+        _check_choice("method", self.method, OBJECTIVES)
+        _check_choice("noise", self.noise, NOISES)
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        _check_choice("precision", self.precision, get_args(Precision))
+        if not (self.sigma >= 0 and isfinite(self.sigma)):
+            raise ConfigurationError(f"sigma must be finite and at least 0, got {self.sigma}")
+        if self.epochs < 1 or self.batch_size < 2 or not (self.lr > 0 and isfinite(self.lr)):
+            raise ConfigurationError(
+                "training needs epochs >= 1, batch_size >= 2 and a finite lr > 0, got "
+                f"epochs={self.epochs}, batch_size={self.batch_size}, lr={self.lr}"
+            )
+        if not (self.weight_decay >= 0 and isfinite(self.weight_decay)):
+            raise ConfigurationError(
+                f"weight_decay must be finite and at least 0, got {self.weight_decay}"
+            )
+        if not (0 <= self.validation < 1 or float(self.validation).is_integer()):
+            raise ConfigurationError(
+                f"validation must be a share below 1 or a whole number, got {self.validation}"
+            )
+        check_milestones(self.schedule, self.milestones, self.gamma, self.epochs)
+        self.objective()
+        if self.data_dependent is not None:
+            self.data_dependent.bounds(self.sigma)
+            self.data_dependent.first_epoch(self.epochs)
+
+    def objective(self) -> Objective:
+        """The objective that `method` and `options` name.
+
+        Raises:
+            ConfigurationError: an option that the objective does not have, or a wrong value.
+        """
+        try:
+            return OBJECTIVES[self.method](**self.options)
+        except TypeError as error:
+            raise ConfigurationError(f"options of {self.method}: {error}") from error
+
+    def adapts(self, epoch: int) -> bool:
+        """Whether the scales of the examples change in this epoch."""
+        return self.data_dependent is not None and epoch >= self.data_dependent.first_epoch(
+            self.epochs
+        )
+
+    @property
+    def passes(self) -> float:
+        """Cost of the run, in forward and backward passes of plain training for an example."""
+        cost = self.epochs * self.objective().passes
+        if self.data_dependent is not None:
+            adapting = self.epochs - self.data_dependent.first_epoch(self.epochs)
+            cost += adapting * self.data_dependent.passes
+        return cost
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

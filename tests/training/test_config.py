@@ -1,0 +1,70 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from ddrs.errors import ConfigurationError
+from ddrs.training import DataDependent, TrainingConfig
+from ddrs.training.objectives import SmoothAdv
+
+
+def test_it_is_plain_data():
+    config = TrainingConfig(
+        method="smoothadv",
+        options={"epsilon": 0.5},
+        schedule="step",
+        milestones=(20, 40),
+        data_dependent=DataDependent(warmup=3),
+    )
+    record = asdict(config)
+    assert json.loads(json.dumps(record)) == record
+    assert record["options"] == {"epsilon": 0.5}
+    assert record["milestones"] == [20, 40]
+    assert record["data_dependent"]["warmup"] == 3
+
+
+def test_the_objective_has_the_options():
+    config = TrainingConfig(method="smoothadv", options={"epsilon": 0.5, "steps": 4})
+    assert config.objective() == SmoothAdv(epsilon=0.5, steps=4)
+
+
+def test_cost_of_a_run():
+    assert TrainingConfig(epochs=8).passes == 8
+    assert TrainingConfig(method="macer", options={"k": 4}, epochs=8).passes == 32
+    adaptive = DataDependent(warmup=2, steps=3, n=2)
+    config = TrainingConfig(epochs=8, data_dependent=adaptive)
+    assert config.passes == pytest.approx(8 + 6 * 3 * 2 * 2 / 3)
+    assert [config.adapts(epoch) for epoch in range(8)] == [False] * 2 + [True] * 6
+    assert not TrainingConfig(epochs=8).adapts(7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "magic"}, "method must be one of gaussian, smoothadv, macer, got 'magic'"),
+        ({"options": {"epsilon": 1.0}}, "options of gaussian"),
+        ({"method": "macer", "options": {"k": 0}}, "k >= 1"),
+        ({"noise": "laplace"}, "noise must be one of"),
+        ({"schedule": "zigzag"}, "schedule must be one of"),
+        ({"schedule": "step"}, "milestones"),
+        ({"precision": "fp16"}, "precision must be one of"),
+        ({"sigma": -0.1}, "sigma"),
+        ({"sigma": float("nan")}, "sigma"),
+        ({"sigma": float("inf")}, "sigma"),
+        ({"epochs": 0}, "epochs >= 1"),
+        ({"batch_size": 1}, "batch_size >= 2"),
+        ({"lr": 0.0}, "lr > 0"),
+        ({"lr": float("inf")}, "lr > 0"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"validation": -0.1}, "validation"),
+        ({"validation": 1.5}, "validation"),
+        ({"validation": float("nan")}, "validation"),
+        ({"validation": float("inf")}, "validation"),
+        ({"sigma": 0.0, "data_dependent": DataDependent()}, "sigma must satisfy"),
+        ({"data_dependent": DataDependent(low=0.3)}, "sigma must satisfy"),
+        ({"epochs": 5, "data_dependent": DataDependent(warmup=5)}, "shorter than the 5 epochs"),
+    ],
+)
+def test_a_configuration_that_can_never_work_is_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingConfig(**options)

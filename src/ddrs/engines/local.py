@@ -24,7 +24,7 @@ from ddrs.noise import NOISES, Noise
 from ddrs.progress import ProgressBar
 from ddrs.runs import MEMORY_FILE, Row, Run, write_atomically
 from ddrs.smoothed import SmoothedClassifier
-from ddrs.training import EpochMetrics, train
+from ddrs.training import EpochMetrics, held_out, train
 from ddrs.version import __version__
 from ddrs.votes import NoisyClassifier, model_digest
 
@@ -302,7 +302,8 @@ def train_run(job: TrainJob, out: str | Path, *, quiet: bool = False) -> dict[st
 def _train(
     model: torch.nn.Module, dataset: Dataset, job: TrainJob, run: Run, quiet: bool
 ) -> list[EpochMetrics]:
-    examples = job.training.epochs * (len(dataset) - len(dataset) % job.training.batch_size)
+    trained = len(dataset) - held_out(len(dataset), job.training.validation)
+    examples = job.training.epochs * trained
     title = f"train {job.arch}"
     with ProgressBar(title, examples, "img", quiet=quiet) as bar:
 

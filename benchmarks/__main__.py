@@ -88,6 +88,8 @@ def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None
     from benchmarks.remembering import SIZES, measure_audit, measure_size
 
     say = _speaker()
+    if asked.postgresql:  # it may hold a password, and is nobody else's
+        facts["command"] = facts["command"].replace(asked.postgresql, "URL")
     ROUGH.mkdir(parents=True, exist_ok=True)
     path = out / "memory.json"
     report = json.loads(path.read_text()) if path.exists() else {"sizes": {}, "writers": {}}

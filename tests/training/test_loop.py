@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from classifiers import Normalised
-from ddrs.errors import ConfigurationError, DataError, ModelError, RunError
+from ddrs.errors import ConfigurationError, RunError
 from ddrs.noise import Gaussian
 from ddrs.training import OBJECTIVES, DataDependent, TrainingConfig, best_epoch, train
 from ddrs.training.augment import draw_views
@@ -396,21 +396,3 @@ class TestLossThatIsNotFinite:
         examples.x[:] = math.nan
         with pytest.raises(RunError, match="nan in epoch 0, step 0; try a smaller lr"):
             train(network(), examples, CONFIG)
-
-
-def test_data_and_models_that_do_not_fit_are_one_error():
-    examples = Stripes()
-    examples.y[30] = 3
-    model = network()
-    before = weights(model)
-    with pytest.raises(DataError, match=r"example 30 has the label 3 .* are 0 to 2"):
-        train(model, examples, CONFIG)
-    with pytest.raises(DataError, match="needs labels"):
-        train(model, Stripes().x, CONFIG)
-    with pytest.raises(ModelError, match="failed on inputs of shape"):
-        train(model, Stripes(side=4), CONFIG)
-    with pytest.raises(ConfigurationError, match="1 training examples are too few"):
-        train(model, Stripes(1), CONFIG)
-    with pytest.raises(ConfigurationError, match="leaves none"):
-        train(model, Stripes(5), replace(CONFIG, validation=5))
-    assert same(weights(model), before)

@@ -49,10 +49,16 @@ def test_only_the_counters_of_batch_norm_may_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("linear.bias"), "missing linear.bias$"),
+        (
+            lambda s: s.pop("linear.bias"),
+            r"does not fit the model \(16 of 17 tensors do\): missing linear.bias$",
+        ),
         (lambda s: s.pop("features.1.running_mean"), "missing features.1.running_mean$"),
         (lambda s: s.update(extra=torch.ones(1)), "unexpected extra$"),
-        (lambda s: s.clear(), r"missing features.0.weight, .*, .* and \d+ more$"),
+        (
+            lambda s: s.clear(),
+            r"\(0 of 17 tensors do\): missing features.0.weight, .*, .* and \d+ more$",
+        ),
         (
             lambda s: s.update({"linear.bias": torch.ones(7)}),
             r"wrong shape linear.bias \(7,\) for \(4,\)$",
@@ -107,5 +113,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"weights are \.safetensors, \.pt, \.pth or \.bin"):
         models.load_weights(trained(), tmp_path / "w.h5")
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(WeightsError, match="holds no state dict"):
-        models.load_weights(trained(), tmp_path / "list.pt")
+    torch.save({0: torch.ones(2)}, tmp_path / "numbers.pt")
+    for name in ("list.pt", "numbers.pt"):
+        with pytest.raises(WeightsError, match=rf"{name} holds no state dict"):
+            models.load_weights(trained(), tmp_path / name)

@@ -6,7 +6,25 @@ that noise and radii keep the units of the input.
 
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.loading import load
-from ddrs.models.run import RunConfig, read_run_config
+from ddrs.models.run import (
+    ARCHITECTURE_FOLDER,
+    WEIGHTS_FILE,
+    RunConfig,
+    read_run_config,
+    save_architecture,
+)
+from ddrs.models.starting import Start, start
 from ddrs.models.weights import load_weights
 
-__all__ = ["LoadedModel", "RunConfig", "load", "load_weights", "read_run_config"]
+__all__ = [
+    "ARCHITECTURE_FOLDER",
+    "WEIGHTS_FILE",
+    "LoadedModel",
+    "RunConfig",
+    "Start",
+    "load",
+    "load_weights",
+    "read_run_config",
+    "save_architecture",
+    "start",
+]

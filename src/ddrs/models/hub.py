@@ -1,6 +1,8 @@
 """Classifiers of other packages: `transformers`, `timm` and `torchvision`, each if installed."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,13 @@ from ddrs.architectures import Normalize
 from ddrs.errors import MissingDependencyError, WeightsError, one_line
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import Preprocessed, read_settings
-from ddrs.models.weights import PathLike, first_few, load_weights
+from ddrs.models.weights import Fit, PathLike, compare, first_few, load_weights, shapes
 
 
 def from_transformers(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """An image classifier of `transformers` behind its image processor."""
-    transformers = _optional("transformers", "hf")
-    path = Path(name).expanduser()
-    source = str(path) if path.is_dir() else name
+    transformers = optional("transformers", "hf")
+    source = _source(name)
     model, report = transformers.AutoModelForImageClassification.from_pretrained(
         source, output_loading_info=True
     )
@@ -30,9 +31,30 @@ def from_transformers(name: str, weights: PathLike | None, num_classes: int | No
     return LoadedModel(module, model.config.num_labels)
 
 
+def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, Fit]:
+    """An image classifier of `transformers` with `num_classes` outputs, whatever it had before.
+
+    What does not fit is random, in the way of that network; the `Fit` says what that is.
+    """
+    transformers = optional("transformers", "hf")
+    source = _source(name)
+    with quiet(transformers):
+        model, report = transformers.AutoModelForImageClassification.from_pretrained(
+            source,
+            num_labels=num_classes,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    own = shapes(model.state_dict())
+    given = {key: shape for key, shape in own.items() if key not in report["missing_keys"]}
+    given |= {key: tuple(shape) for key, shape, _ in report["mismatched_keys"]}
+    given |= dict.fromkeys(sorted(report["unexpected_keys"]), ())
+    return Preprocessed(model.float(), read_settings(source)), compare(own, given)
+
+
 def from_timm(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """A network of `timm` behind its normalisation."""
-    timm = _optional("timm", "timm")
+    timm = optional("timm", "timm")
     other = {} if weights is None or num_classes is None else {"num_classes": num_classes}
     model = timm.create_model(name, pretrained=weights is None, **other)
     if weights is not None:
@@ -48,7 +70,7 @@ def from_timm(name: str, weights: PathLike | None, num_classes: int | None) -> L
 
 def from_torchvision(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """A network of `torchvision` behind its normalisation."""
-    models = _optional("torchvision.models", "torchvision")
+    models = optional("torchvision.models", "torchvision")
     trained = models.get_model_weights(name).DEFAULT
     classes = len(trained.meta["categories"])
     if weights is None:
@@ -61,7 +83,29 @@ def from_torchvision(name: str, weights: PathLike | None, num_classes: int | Non
     return LoadedModel(nn.Sequential(Normalize(settings.mean, settings.std), model), classes)
 
 
-def _optional(package: str, extra: str) -> Any:
+def _source(name: str) -> str:
+    """The directory of that name, or else the name of a model on the hub."""
+    path = Path(name).expanduser()
+    return str(path) if path.is_dir() else name
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep `transformers` from listing what does not fit: whoever asked gets it from us."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
+
+
+def optional(package: str, extra: str) -> Any:
+    """Import a package that comes with an extra of ours.
+
+    Raises:
+        MissingDependencyError: it is not installed, or cannot be imported.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -48,7 +48,7 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
     """
     form, _, name = spec.partition(":")
     if form in _LOADERS and name:
-        with _making(spec):
+        with making(spec):
             loaded = _LOADERS[form](name, weights, num_classes)
     elif spec in ARCHITECTURES:
         if weights is None:
@@ -66,7 +66,7 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
 
 
 @contextmanager
-def _making(spec: str) -> Iterator[None]:
+def making(spec: str) -> Iterator[None]:
     """Give whatever a package or the user's code raises one error that names the model."""
     try:
         yield

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from ddrs.architectures import Normalize
 from ddrs.errors import ModelError
 
+SETTINGS_FILE = "preprocessor_config.json"
+
 
 def read_settings(source: str) -> Mapping[str, Any]:
     """The image processor's settings; read here because its class may need torchvision."""
-    file = Path(source) / "preprocessor_config.json"
+    file = Path(source) / SETTINGS_FILE
     if not Path(source).is_dir():
         from huggingface_hub import errors, hf_hub_download
 
@@ -35,6 +37,13 @@ class Preprocessed(nn.Module):
     """A `transformers` classifier behind the resizing and scaling of its image processor.
 
     An input of another size than the network's is resized to it whole, without cropping.
+
+    Args:
+        model: the classifier.
+        settings: of its image processor, as `read_settings` gives them.
+
+    Raises:
+        ModelError: the settings ask for something that this does not do.
     """
 
     def __init__(self, model: nn.Module, settings: Mapping[str, Any]) -> None:
@@ -52,6 +61,7 @@ class Preprocessed(nn.Module):
         self.register_buffer("resized_to", torch.tensor(self.size or (0, 0)), persistent=False)
         self.normalize = Normalize([m / scale for m in mean], [s / scale for s in std])
         self.model = model
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, 3, height, width]` in [0, 1] -> logits `[batch, num_classes]`."""

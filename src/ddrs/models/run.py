@@ -1,13 +1,29 @@
-"""The model that a training run made: its configuration, and its weights."""
+"""The model that a training run made: its configuration, its network, and its weights.
+
+A network of `ddrs.architectures` is known by its name. One of `transformers` is described by
+`architecture/`: its own configuration, and the settings of its image processor.
+"""
 
 import json
 import math
-from dataclasses import dataclass, replace
+import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ddrs.errors import RunError, one_line
-from ddrs.models.loaded import LoadedModel, from_architecture
-from ddrs.models.weights import PathLike
+from torch import nn
+
+from ddrs.architectures import build
+from ddrs.errors import DDRSError, RunError, one_line
+from ddrs.models.hub import optional, quiet
+from ddrs.models.loaded import LoadedModel
+from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
+from ddrs.models.weights import PathLike, load_weights
+
+HF = "hf"  # the architecture of a run whose network is one of `transformers`
+NETWORK_FILE, WEIGHTS_FILE = "config.json", "weights.safetensors"
+ARCHITECTURE_FOLDER = "architecture"
 
 
 @dataclass(frozen=True)
@@ -15,7 +31,7 @@ class RunConfig:
     """What the `config.json` of a training run says about the model it made.
 
     Attributes:
-        arch: a key of `ddrs.architectures.ARCHITECTURES`.
+        arch: a key of `ddrs.architectures.ARCHITECTURES`, or `"hf"`.
         num_classes: length of the output.
         input_shape: shape of one input.
         sigma: scale of the noise that it was trained with.
@@ -66,6 +82,80 @@ def read_run_config(path: PathLike) -> RunConfig:
 def from_run(path: Path, weights: PathLike | None) -> LoadedModel:
     """The network of a training run, with its own weights or those of another file."""
     run = read_run_config(path)
-    file = path / "weights.safetensors" if weights is None else weights
-    loaded = from_architecture(run.arch, file, run.num_classes)
-    return replace(loaded, sigma=run.sigma, noise=run.noise, input_shape=run.input_shape)
+    module = network(path, run.arch, run.num_classes)
+    load_weights(module, path / WEIGHTS_FILE if weights is None else weights)
+    return LoadedModel(
+        module, run.num_classes, sigma=run.sigma, noise=run.noise, input_shape=run.input_shape
+    )
+
+
+def network(path: Path, arch: str, num_classes: int) -> nn.Module:
+    """The network of a training run, with random weights.
+
+    Args:
+        path: the run directory.
+        arch: what its `config.json` says.
+        num_classes: length of the output.
+
+    Raises:
+        ConfigurationError: there is no such architecture.
+        MissingDependencyError: it is one of `transformers`, which is not installed.
+        RunError: it is one of `transformers`, and what describes it is missing or damaged.
+    """
+    if arch != HF:
+        return build(arch, num_classes)
+    transformers = optional("transformers", "hf")
+    folder = path / ARCHITECTURE_FOLDER
+    for name in (NETWORK_FILE, SETTINGS_FILE):
+        if not (folder / name).is_file():
+            raise RunError(f"{folder} has no {name}: give a run of ddrs train that is finished")
+    try:
+        with quiet(transformers):
+            config = transformers.AutoConfig.from_pretrained(str(folder), num_labels=num_classes)
+            model = transformers.AutoModelForImageClassification.from_config(config)
+        return Preprocessed(model.float(), read_settings(str(folder)))
+    except DDRSError:
+        raise
+    except Exception as error:  # the files decide what code of the package meets them
+        raise RunError(f"{folder} is damaged: {one_line(error)}") from error
+
+
+def save_architecture(module: nn.Module, directory: Path) -> None:
+    """Write what `network` needs beside the weights; nothing for one of `ddrs.architectures`.
+
+    A process that is killed meanwhile leaves a whole directory, or one that `network` refuses.
+
+    Args:
+        module: the network of a training.
+        directory: `architecture` in the run directory; replaced if it is there.
+
+    Raises:
+        RunError: it cannot be written; one that was there before is kept.
+    """
+    if not isinstance(module, Preprocessed):
+        return
+    config: Any = module.model.config
+    partial = directory.with_name(directory.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        config.save_pretrained(partial)
+        (partial / SETTINGS_FILE).write_text(json.dumps(dict(module.settings)), encoding="utf-8")
+        for path in (*partial.iterdir(), partial):
+            _sync(path)
+        shutil.rmtree(directory, ignore_errors=True)  # a rename replaces only an empty one
+        partial.rename(directory)
+        _sync(directory.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        message = f"cannot write {directory}: {one_line(error)}; see to that and start again"
+        raise RunError(message) from error
+
+
+def _sync(path: Path) -> None:
+    """See that a file, or the names in a directory, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

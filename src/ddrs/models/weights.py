@@ -1,5 +1,7 @@
 """Weights files: read without running their code, and used only where they fit the module."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,51 @@ from torch import Tensor, nn
 from ddrs.errors import DDRSError, WeightsError, one_line
 
 PathLike = str | Path
+Shapes = Mapping[str, tuple[int, ...]]
 
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 SHOWN_KEYS = 3  # of the keys that do not fit, in an error
+COUNTER = "num_batches_tracked"  # of batch normalisation: no prediction uses it
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How given tensors compare with those of a module.
+
+    The counters of batch normalisation, which no prediction uses, are not counted and may be
+    missing.
+
+    Attributes:
+        total: how many tensors the module has.
+        missing: keys of the module that are not given.
+        unexpected: given keys that are not of the module.
+        wrong_shape: the keys whose shapes differ, each with the shape given and the module's.
+    """
+
+    total: int
+    missing: list[str]
+    unexpected: list[str]
+    wrong_shape: list[str]
+
+    @property
+    def used(self) -> int:
+        """How many tensors of the module are given in their shape."""
+        return self.total - len(self.missing) - len(self.wrong_shape)
+
+    @property
+    def faults(self) -> str:
+        """What does not fit, the first few keys of each kind; empty where all does."""
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "wrong shape": self.wrong_shape,
+        }
+        return "; ".join(f"{kind} {first_few(keys)}" for kind, keys in kinds.items() if keys)
+
+    def misfit(self, source: PathLike) -> str:
+        """One line that says what of the weights from `source` does not fit."""
+        share = f"{self.used} of {self.total} tensors do"
+        return f"{source} does not fit the model ({share}): {self.faults}"
 
 
 def load_weights(module: nn.Module, path: PathLike) -> None:
@@ -27,25 +72,50 @@ def load_weights(module: nn.Module, path: PathLike) -> None:
     Raises:
         WeightsError: the file is missing or damaged, or its keys or shapes are not the module's.
     """
-    own = module.state_dict()
-    given = read_state(Path(path).expanduser())
+    given = read_weights(module, path)
+    fit = compare(shapes(module.state_dict()), shapes(given))
+    if fit.faults:
+        raise WeightsError(fit.misfit(path))
+    copy_fitting(module, given)
+
+
+def read_weights(module: nn.Module, path: PathLike) -> dict[str, Tensor]:
+    """The state dict of a file, with keys as the module has them.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    own, given = module.state_dict(), read_state(Path(path).expanduser())
     if all(key.startswith("module.") for key in given) and not set(given) & set(own):
         given = {key.removeprefix("module."): value for key, value in given.items()}
-    counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
-    given = counters | given
-    faults = {
-        "missing": [key for key in own if key not in given],
-        "unexpected": [key for key in given if key not in own],
-        "wrong shape": [
-            f"{key} {tuple(given[key].shape)} for {tuple(value.shape)}"
-            for key, value in own.items()
-            if key in given and given[key].shape != value.shape
+    return given
+
+
+def shapes(state: Mapping[str, Tensor]) -> Shapes:
+    """Key -> shape."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def compare(own: Shapes, given: Shapes) -> Fit:
+    """How tensors of the shapes `given` fit a module with those of `own`."""
+    counted = [key for key in own if not key.endswith(COUNTER)]
+    return Fit(
+        total=len(counted),
+        missing=[key for key in counted if key not in given],
+        unexpected=[key for key in given if key not in own],
+        wrong_shape=[
+            f"{key} {given[key]} for {own[key]}"
+            for key in counted
+            if key in given and given[key] != own[key]
         ],
-    }
-    if any(faults.values()):
-        listed = "; ".join(f"{fault} {first_few(keys)}" for fault, keys in faults.items() if keys)
-        raise WeightsError(f"{path} does not fit the model: {listed}")
-    module.load_state_dict(given)
+    )
+
+
+def copy_fitting(module: nn.Module, given: Mapping[str, Tensor]) -> None:
+    """Copy the tensors that the module has with the same shape; the others stay as they are."""
+    own = module.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    module.load_state_dict(own | fitting)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -55,7 +125,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             state: Any = load_file(path)
-        elif path.suffix in (".pt", ".pth", ".bin"):
+        elif path.suffix in SUFFIXES:
             state = torch.load(path, map_location="cpu", weights_only=True)
         else:
             raise WeightsError(f"{path}: weights are .safetensors, .pt, .pth or .bin files")
@@ -67,12 +137,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} cannot be read: {one_line(error)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise WeightsError(f"{path} holds no state dict: save module.state_dict()")
     return state
 
 
-def first_few(keys: list[str]) -> str:
-    """Keys for an error: the first few, and how many more there are."""
-    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-    return ", ".join(keys[:SHOWN_KEYS]) + more
+def first_few(keys: list[str], shown: int = SHOWN_KEYS) -> str:
+    """The first keys of a list, and how many more there are."""
+    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return ", ".join(keys[:shown]) + more

@@ -1,5 +1,7 @@
 """From certificates to figures people compare: certified accuracy, ACR, tables and plots."""
 
+from ddrs.evaluation.epochs import EpochLog, read_epochs
+from ddrs.evaluation.epochs_figure import draw_training
 from ddrs.evaluation.figures import certified_accuracy_figure, draw_certified_accuracy
 from ddrs.evaluation.logs import read_log, write_log
 from ddrs.evaluation.metrics import (
@@ -16,6 +18,7 @@ from ddrs.evaluation.table import compare, render
 
 __all__ = [
     "DEFAULT_RADII",
+    "EpochLog",
     "Row",
     "accuracy_interval",
     "average_certified_radius",
@@ -23,7 +26,9 @@ __all__ = [
     "certified_accuracy_figure",
     "compare",
     "draw_certified_accuracy",
+    "draw_training",
     "radius_key",
+    "read_epochs",
     "read_log",
     "read_rows",
     "read_run",

@@ -1,15 +1,14 @@
 """Certified accuracy over the radius, beside the sigmas that were chosen, as one picture."""
 
 import io
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddrs.errors import InputError, RunError
+from ddrs.errors import InputError
+from ddrs.evaluation.files import replace_file
 from ddrs.evaluation.metrics import (
     Floats,
     accuracy_intervals,
@@ -23,7 +22,13 @@ if TYPE_CHECKING:  # a second of every start, for a few calls: imported where it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Curve", "certified_accuracy_figure", "draw_certified_accuracy"]
+__all__ = [
+    "Curve",
+    "certified_accuracy_figure",
+    "draw_certified_accuracy",
+    "plain",
+    "write_figure",
+]
 
 Curve = tuple[str, Sequence[Row], Sequence[float] | None]
 """A name, the evaluated inputs, and their sigmas where they are known."""
@@ -52,17 +57,25 @@ def certified_accuracy_figure(
         InputError: no runs, a run without rows, or sigmas that are not one a row.
         RunError: the file cannot be written.
     """
+    write_figure(draw_certified_accuracy(runs, norm=norm), path)
+
+
+def write_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as a PNG; a figure already there is replaced only by a complete one.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     picture = io.BytesIO()
-    draw_certified_accuracy(runs, norm=norm).savefig(picture, format="png", dpi=DPI)
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(picture.getvalue())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise RunError(f"cannot write the figure {path}: {error.strerror}") from error
+    figure.savefig(picture, format="png", dpi=DPI)
+    replace_file(Path(path), picture.getvalue(), "figure")
+
+
+def plain(axes: "Axes") -> None:
+    """Give a panel a light grid behind its data, and no frame above and to the right of it."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -> "Figure":
@@ -82,9 +95,7 @@ def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -
     figure = Figure(figsize=(10.5, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#DDDDDD", linewidth=0.6)
-        axes.set_axisbelow(True)
+        plain(axes)
     for position, (name, rows, _) in enumerate(runs):
         _draw_curve(left, position, name, rows)
     left.set(

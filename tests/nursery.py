@@ -18,7 +18,7 @@ class Nursery:
     def __init__(self):
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "memory.nursery"],
+            [sys.executable, "-m", "nursery"],
             env=os.environ | threads | {"PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs, its commands and links are there."""
+"""What README and docs show works: Python runs, commands and links are there."""
 
 import re
 import shlex
@@ -11,7 +11,10 @@ from ddrs.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line for line in README.splitlines() if re.match(r"ddrs (?!COMMAND)\w", line)]
+PAGES = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
+COMMANDS = [
+    line for page in PAGES for line in page.splitlines() if re.match(r"ddrs (?!COMMAND)\w", line)
+]
 
 
 def test_the_python_example_runs(
@@ -25,13 +28,17 @@ def test_the_python_example_runs(
 
 
 def test_there_are_commands_to_check() -> None:
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) >= 14
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_has_the_options_that_are_shown(line: str) -> None:
+    line = line.replace("...", "--data digits --model runs/model")  # what the text around it says
     _, name, *words = shlex.split(line)
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    if name == "memory":
+        name, *words = words
+        command = command.commands[name]
     command.make_context(name, words)  # raises on an unknown option or a missing one
 
 

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "duration"]
 
 
 class ProgressBar:
@@ -65,9 +65,20 @@ class ProgressBar:
         """Set how many units are done in all."""
         self._progress.update(self._task, completed=units)
 
+    def restart(self, title: str, total: int) -> None:
+        """Begin again, with other work."""
+        self._progress.reset(self._task, description=title, total=total)
+
     def note(self, text: str) -> None:
         """Show a short text behind the bar."""
         self._progress.update(self._task, note=text)
+
+
+def duration(seconds: float) -> str:
+    """A time in words, e.g. `"48 s"`, `"12 min"`, `"3.5 h"`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class _Throughput(ProgressColumn):

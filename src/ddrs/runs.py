@@ -1,6 +1,7 @@
 """A run directory: made for one configuration, never overwritten, resumed where it stopped.
 
-    config.json             what was asked; another configuration is refused
+    config.json             what was asked; another configuration is refused; `result` in it is what
+                            came of a training, which with the rest of it describes a model
     certificates.partial    a JSON line an input, on disk as soon as it is certified
     certificates.parquet    the same rows in order, once all are there
     summary.json            the figures of the run, written last
@@ -31,6 +32,7 @@ Row = dict[str, Any]
 CONFIG, JOURNAL = "config.json", "certificates.partial"
 CERTIFICATES, SUMMARY = "certificates.parquet", "summary.json"
 MEMORY_FILE = "memory.db"
+RESULT = "result"  # the one key of a configuration that is not asked for
 
 
 class Run:
@@ -53,6 +55,7 @@ class Run:
     def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
         self.path = Path(path)
         try:
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
@@ -72,6 +75,7 @@ class Run:
         self.resumed = (self.path / CONFIG).exists()
         if self.resumed:
             found = read_config(self.path)
+            found.pop(RESULT, None)
             self.config = _with_seed(wanted, found.get("seed"))
             _refuse_another(self.path, self.config, found)
             return
@@ -97,6 +101,8 @@ class Run:
         # Nothing came of it: a corrected command must not be refused for what this one asked.
         if error and not self.resumed and [p.name for p in self.path.iterdir()] == [CONFIG]:
             (self.path / CONFIG).unlink()
+            if self._made:
+                self.path.rmdir()
         self.close()
 
     def close(self) -> None:
@@ -108,13 +114,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any] | None:
         """The figures of the finished run, or None."""
-        try:
-            found = json.loads((self.path / SUMMARY).read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / SUMMARY} cannot be read: {error}") from error
-        return dict(found)
+        return read_summary(self.path)
 
     def rows(self) -> list[Row]:
         """The rows so far, in order of index; a line that a kill cut short is not among them."""
@@ -168,6 +168,18 @@ class Run:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Add to the configuration what came of it, in one step.
+
+        Raises:
+            RunError: it cannot be written; the configuration is as it was.
+        """
+        content = json.dumps({**self.config, RESULT: result}, indent=2) + "\n"
+        try:
+            write_atomically(self.path / CONFIG, content)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the figures of the run, which make it a finished one, in one step.
 
@@ -194,6 +206,21 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise RunError(f"{file} does not hold a configuration")
     return config
+
+
+def read_summary(path: str | Path) -> dict[str, Any] | None:
+    """The figures of a run directory, or None while it is not finished.
+
+    Raises:
+        RunError: they cannot be read.
+    """
+    file = Path(path) / SUMMARY
+    try:
+        return dict(json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from ddrs.certificate import ABSTAIN
 from ddrs.memory import Memory
-from memory.nursery import Nursery
 from memory.writer import BATCH, keep_writing, printed
+from nursery import Nursery
 
 KILLS = int(os.environ.get("DDRS_KILLS", "24"))
 WRITERS = 3  # at any time

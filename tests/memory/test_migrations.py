@@ -13,8 +13,8 @@ from ddrs.memory import Memory
 from ddrs.memory.migrations import MIGRATIONS
 from ddrs.memory.tables import SCHEMA_VERSION
 from memory import version_1
-from memory.nursery import Nursery
 from memory.version_1 import dump, images
+from nursery import Nursery
 
 STATEMENTS = 60  # more than an upgrade of a small store executes
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.training import DataDependent, TrainingConfig
+from ddrs.training import DataDependent, TrainingConfig, preset
 from ddrs.training.objectives import SmoothAdv
 
 
@@ -68,3 +68,45 @@ def test_cost_of_a_run():
 def test_a_configuration_that_can_never_work_is_refused(options, message):
     with pytest.raises(ConfigurationError, match=message):
         TrainingConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "epochs", "options"),
+    [
+        ("gaussian", "imagenet", 90, {}),
+        ("smoothadv", "cifar10", 150,
+         {"attack": "pgd", "epsilon": 0.25, "steps": 2, "m": 1, "warmup": 10}),
+        ("macer", "cifar10", 440, {"k": 16, "weight": 12.0, "gamma": 8.0, "beta": 16.0}),
+    ],
+)  # fmt: skip
+def test_a_preset_is_a_training_as_published(method, dataset, epochs, options):
+    config = TrainingConfig(method=method, **preset(method, dataset))
+    assert (config.epochs, config.options, config.schedule) == (epochs, options, "step")
+    assert config.augment
+    assert not config.nesterov
+
+
+@pytest.mark.parametrize("names", [("macer", "imagenet"), ("gaussian", "mnist"), ("x", "cifar10")])
+def test_a_preset_that_is_not_there_is_refused(names):
+    with pytest.raises(ConfigurationError, match="no preset"):
+        preset(*names)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("macer", {"k": 1.5}),
+        ("macer", {"k": "many"}),
+        ("macer", {"k": True}),
+        ("smoothadv", {"epsilon": "far"}),
+        ("smoothadv", {"attack": 2}),
+    ],
+)
+def test_an_option_of_another_type_is_refused(method, options):
+    (name,) = options
+    with pytest.raises(ConfigurationError, match=f"options of {method}: {name} is a"):
+        TrainingConfig(method=method, options=options)
+
+
+def test_a_whole_number_stands_for_a_float():
+    assert TrainingConfig(method="macer", options={"gamma": 8}).objective().gamma == 8

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from memory.nursery import Nursery
+from nursery import Nursery
 from training.toy import same, train_all
 
 

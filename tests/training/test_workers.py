@@ -8,7 +8,7 @@ import torch
 from ddrs.noise import NOISES
 from ddrs.training import OBJECTIVES
 from ddrs.training.workers import NoiseShare, Workers
-from memory.nursery import Nursery
+from nursery import Nursery
 from training.toy import STOPPED, free_port, same, train_alone, train_together
 
 # In double precision; the sum of two halves is rounded otherwise than the whole.

@@ -93,8 +93,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def train_together(rank, port, folder, options, layers, stop_after):
-    """`train_alone`, as one of two processes."""
+def join(rank, port):
+    """Make this process one of two that train together."""
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -103,6 +103,11 @@ def train_together(rank, port, folder, options, layers, stop_after):
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
     }
+
+
+def train_together(rank, port, folder, options, layers, stop_after):
+    """`train_alone`, as one of two processes."""
+    join(rank, port)
     train_alone(folder, options, layers, f"{rank}.pt", stop_after)
 
 

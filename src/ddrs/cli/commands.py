@@ -7,20 +7,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ddrs import architectures, audits, evaluation
+from ddrs import audits, evaluation
 from ddrs.bounds import Bound
 from ddrs.cli import memory as memory_commands
+from ddrs.cli import train as training
+from ddrs.cli.options import Noise, Out, Seed, numbers
 from ddrs.cli.tables import orders_table
 from ddrs.data import Split
 from ddrs.demo import run_demo
-from ddrs.engines.local import certify_run, train_run
+from ddrs.engines.local import certify_run
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation import DEFAULT_RADII
 from ddrs.evaluation.table import Format
-from ddrs.jobs import CertifyJob, PolicyName, TrainJob, shown_url
+from ddrs.jobs import CertifyJob, PolicyName, shown_url
 from ddrs.orders import reorder
 from ddrs.sigma import GradientSigma, SearchSigma
-from ddrs.training import OBJECTIVES, TrainingConfig
 from ddrs.version import __version__
 from ddrs.votes import Precision
 
@@ -36,14 +37,6 @@ app = typer.Typer(
 )
 app.add_typer(memory_commands.app, name="memory")
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
-Noise = Annotated[
-    str, typer.Option(metavar="NAME", help="gaussian certifies l2 balls, uniform l1 balls.")
-]
-Seed = Annotated[
-    int | None, typer.Option(metavar="K", help="Key of all randomness; by default a fresh one.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -70,66 +63,7 @@ def demo(
     typer.echo(f"table: {made.table_file}\nfigure: {made.figure_file}")
 
 
-@app.command(
-    epilog="Example:  ddrs train --data digits --method gaussian --sigma 0.25 --out runs/model"
-)
-def train(
-    data_spec: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            metavar="SPEC",
-            help="digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH; its training split.",
-        ),
-    ],
-    sigma: Annotated[float, typer.Option(metavar="S", help="Scale of the training noise.")],
-    out: Out,
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Objective: {', '.join(OBJECTIVES)}.")
-    ] = TrainingConfig.method,
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"{', '.join(architectures.ARCHITECTURES)}; digits-cnn for digits by default.",
-        ),
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option(metavar="W", help="Weights file to start from.")
-    ] = None,
-    noise: Noise = CertifyJob.noise,
-    epochs: Annotated[
-        int, typer.Option(metavar="E", help="Passes over the data.")
-    ] = TrainingConfig.epochs,
-    batch_size: Annotated[
-        int, typer.Option(metavar="B", help="Examples a step.")
-    ] = TrainingConfig.batch_size,
-    lr: Annotated[
-        float, typer.Option(metavar="LR", help="Highest learning rate.")
-    ] = TrainingConfig.lr,
-    seed: Annotated[
-        int, typer.Option(metavar="K", help="Key of all randomness.")
-    ] = TrainingConfig.seed,
-) -> None:
-    """Train a base classifier under noise; certify it with `--model DIR`."""
-    if arch is None and data_spec != "digits":
-        raise ConfigurationError(
-            f"give --arch for {data_spec}: one of {', '.join(architectures.ARCHITECTURES)}"
-        )
-    training = TrainingConfig(
-        method=method,
-        sigma=sigma,
-        noise=noise,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-    )
-    summary = train_run(TrainJob(data_spec, arch or "digits-cnn", training, init), out)
-    typer.echo(
-        f"{out}: {summary['epochs']} epochs in {summary['seconds']:.0f} s, loss "
-        f"{summary['loss']:.4f}, accuracy on noisy training inputs {summary['noisy_accuracy']:.3f}"
-    )
+app.command(epilog=training.EPILOG)(training.train)
 
 
 @app.command(
@@ -255,7 +189,7 @@ def certify(
         memory=memory,
         read_only=read_only,
         n=n,
-        at_radii=None if at_radii is None else _radii("--at-radii", at_radii),
+        at_radii=None if at_radii is None else numbers("--at-radii", at_radii),
         radius_tolerance=radius_tolerance,
         n0=n0,
         alpha=alpha,
@@ -293,7 +227,7 @@ def table(
     format: Annotated[Format, typer.Option(help="Form of the table.")] = "markdown",
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
-    wanted = _radii("--radii", radii)  # before anything is read
+    wanted = numbers("--radii", radii)  # before anything is read
     rows = evaluation.compare(evaluation.read_runs(runs), wanted)
     typer.echo(evaluation.render(rows, format))
 
@@ -328,15 +262,6 @@ def audit(
         typer.echo(f"\n{orders_table(reorder(target, orders, seed=seed))}")
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _radii(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(radius) for radius in text.split(","))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{option} takes numbers with commas between, got {text!r}"
-        ) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddrs.errors import RunError, one_line
 
-__all__ = ["check_fits", "read_checkpoint", "write_checkpoint"]
+__all__ = ["check_fits", "read_checkpoint", "read_scales", "write_checkpoint"]
 
 State = dict[str, Any]
 
@@ -58,6 +58,19 @@ def read_checkpoint(path: Path) -> State | None:
         raise RunError(
             f"cannot resume from {path}: {one_line(error)}; delete it to start over"
         ) from error
+
+
+def read_scales(path: Path) -> Tensor:
+    """`[examples]` float64 noise scale of each example, by its id; of one held out, the start's.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    state = read_checkpoint(path)
+    if state is None:
+        raise RunError(f"no checkpoint at {path}")
+    scales: Tensor = state["sigmas"]
+    return scales
 
 
 def check_fits(

@@ -1,18 +1,18 @@
 """What to train, and how."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, get_args
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise import NOISES
-from ddrs.training.objectives import OBJECTIVES, Objective
+from ddrs.training.objectives import OBJECTIVES, PRESETS, TRAINING_PRESETS, Objective
 from ddrs.training.schedules import Schedule, check_milestones
 from ddrs.training.sigmas import DataDependent
 from ddrs.votes import Precision
 
-__all__ = ["TrainingConfig"]
+__all__ = ["TrainingConfig", "preset"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,17 @@ class TrainingConfig:
         Raises:
             ConfigurationError: an option that the objective does not have, or a wrong value.
         """
+        objective = OBJECTIVES[self.method]
+        for name, value in self.options.items():
+            default = getattr(objective, name, value)
+            numeric = isinstance(default, float) and isinstance(value, int)
+            if type(value) is not type(default) and not numeric:
+                raise ConfigurationError(
+                    f"options of {self.method}: {name} is a {type(default).__name__} such as "
+                    f"{default!r}, got {value!r}"
+                )
         try:
-            return OBJECTIVES[self.method](**self.options)
+            return objective(**self.options)
         except TypeError as error:
             raise ConfigurationError(f"options of {self.method}: {error}") from error
 
@@ -117,6 +126,25 @@ class TrainingConfig:
             adapting = self.epochs - self.data_dependent.first_epoch(self.epochs)
             cost += adapting * self.data_dependent.passes
         return cost
+
+
+def preset(method: str, dataset: str) -> dict[str, Any]:
+    """Fields of `TrainingConfig` as published for a method and a dataset (`objectives.presets`).
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    known = [f"{name} for {method}" for method, found in PRESETS.items() for name in found]
+    if dataset not in PRESETS.get(method, {}):
+        raise ConfigurationError(
+            f"there is no preset {dataset} for {method}: there are {', '.join(known)}"
+        )
+    return {
+        **asdict(TRAINING_PRESETS[method][dataset]),
+        "options": asdict(PRESETS[method][dataset]),  # type: ignore[call-overload]
+        "nesterov": False,
+        "augment": True,
+    }
 
 
 def _check_choice(name: str, value: str, choices: Any) -> None:

@@ -27,7 +27,7 @@ from ddrs.training.store import Examples, Store, read
 from ddrs.training.validation import noisy_accuracy
 from ddrs.training.workers import Workers
 
-__all__ = ["train"]
+__all__ = ["Trainer", "train"]
 
 SAVE_SECONDS = 30.0  # a kill costs about this much work
 LEAST_ROWS = 2  # of a batch, in each process: one has no variance for batch normalisation
@@ -78,7 +78,7 @@ def train(
     cuda = [workers.device] if workers.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):  # layers draw from torch's own generators
         try:
-            training = _Training(model.to(workers.device), examples, config, workers)
+            training = Trainer(model.to(workers.device), examples, config, workers)
             if checkpoint is not None:
                 training.state.resume(checkpoint, config)
             if workers.rank > 0:
@@ -90,8 +90,20 @@ def train(
     return training.state.history
 
 
-class _Training:
-    """What a training needs, and its steps, which change `state`."""
+class Trainer:
+    """What a training needs, and its steps, which change `state`.
+
+    Args:
+        model: the base classifier, on the device of `workers`.
+        examples: the training set.
+        config: what to do.
+        workers: the processes that train together.
+
+    Raises:
+        ConfigurationError: the configuration does not go with the data or the device.
+        ModelError: the model does not go with the data.
+        DataError: the first example is no input.
+    """
 
     def __init__(
         self, model: nn.Module, examples: Examples, config: TrainingConfig, workers: Workers
@@ -131,13 +143,13 @@ class _Training:
         for epoch in range(state.progress.epoch, config.epochs):
             objective = config.objective().at_epoch(epoch)
             self.network.train()
-            for batch in self._batches(epoch)[state.progress.steps :]:
-                self._step(objective, batch, checkpoint)
+            for batch in self.batches(epoch)[state.progress.steps :]:
+                self.step(objective, batch, checkpoint)
                 if checkpoint is not None and time.monotonic() - saved >= save_seconds:
                     state.save(checkpoint, config)
                     saved = time.monotonic()
                 on_batch(len(batch))
-            state.end_epoch(config, self.train_ids, self._validate())
+            state.end_epoch(config, self.train_ids, self.validate(self.validation_ids))
             if checkpoint is not None:
                 state.save(checkpoint, config)
                 saved = time.monotonic()
@@ -145,13 +157,13 @@ class _Training:
         if state.best is not None:
             state.model.load_state_dict(state.best)
 
-    def _batches(self, epoch: int) -> list[Tensor]:
+    def batches(self, epoch: int) -> list[Tensor]:
         """The ids of each step of an epoch."""
         generator = keyed_generator(self.config.seed, "order", epoch)
         order = torch.randperm(len(self.train_ids), generator=generator)
         return cut(self.train_ids[order], self.config.batch_size, self.least)
 
-    def _step(self, objective: Objective, batch: Tensor, checkpoint: Path | None) -> None:
+    def step(self, objective: Objective, batch: Tensor, checkpoint: Path | None) -> None:
         """One step of the optimizer for the examples `batch` `[batch]`, of all processes."""
         state, config, workers = self.state, self.config, self.workers
         start, size = time.perf_counter(), len(batch)
@@ -191,14 +203,14 @@ class _Training:
         state.progress.correct += int(correct_sum)
         state.progress.seconds += time.perf_counter() - start
 
-    def _validate(self) -> float | None:
-        """The accuracy on the examples held out, if there are any."""
-        if not len(self.validation_ids):
+    def validate(self, ids: Tensor) -> float | None:
+        """The accuracy on some examples under noise; None for none."""
+        if not len(ids):
             return None
         return noisy_accuracy(
             self.network,
             self.store,
-            self.validation_ids,
+            ids,
             self.workers,
             noise=self.noise,
             sigma=self.config.sigma,

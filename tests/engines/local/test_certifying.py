@@ -10,20 +10,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 import toy
-from ddrs import models
 from ddrs.audits import audit_run
 from ddrs.certificate import Certificate
 from ddrs.engines.local import certify_run, train_run
-from ddrs.errors import ConfigurationError, DataError, InputError, ModelError, RunError, StoreError
+from ddrs.errors import ConfigurationError, DataError, ModelError, RunError, StoreError
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
 from ddrs.sampling import look_times
 from ddrs.training import TrainingConfig
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 def job(data: str, **changes: object) -> CertifyJob:
@@ -222,7 +220,7 @@ def test_a_password_opens_the_memory_and_is_not_recorded(
         opened.append((url, options))
         return Memory(f"sqlite:///{tmp_path}/m.db", norm=None if opened[1:] else "l2")
 
-    monkeypatch.setattr("ddrs.engines.local.Memory", stand_in)
+    monkeypatch.setattr("ddrs.engines.local.certifying.Memory", stand_in)
     data = toy.write_inputs(tmp_path / "data.npz")
     secret, shown = "postgresql://me:secret@host/db", "postgresql://me@host/db"
     asked = job(data, policy="search", memory=secret)
@@ -287,41 +285,3 @@ def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> 
     with pytest.raises(ModelError, match=r"\[1, 3\].*got \[1, 2\]"):
         certify_run(job(data, model="py:toy:narrow"), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
-
-
-def test_training_makes_a_model_that_certify_loads(tmp_path: Path) -> None:
-    training = TrainingConfig(sigma=0.3, epochs=2, seed=4)
-    train_run(TrainJob("digits", "digits-cnn", training), tmp_path / "model", quiet=True)
-    loaded = models.load(str(tmp_path / "model"))
-    assert (loaded.sigma, loaded.num_classes, loaded.input_shape) == (0.3, 10, (1, 8, 8))
-    asked = CertifyJob("digits", str(tmp_path / "model"), n=100, limit=4, seed=0)
-    summary = certify_run(asked, tmp_path / "run", quiet=True)
-    assert summary["sigma"] == {"min": 0.3, "median": 0.3, "max": 0.3}
-    assert (tmp_path / "model" / "epochs.csv").read_text().startswith("epoch,loss,noisy_accuracy")
-    data = toy.write_inputs(tmp_path / "data.npz")
-    with pytest.raises(InputError, match=r"\[1, 8, 8\].*\[2, 3\]"):
-        certify_run(replace(asked, data=data), tmp_path / "other", quiet=True)
-
-
-def test_training_that_was_interrupted_ends_where_it_would_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = TrainJob("digits", "digits-cnn", TrainingConfig(sigma=0.3, epochs=3, seed=4))
-    train_run(asked, tmp_path / "whole", quiet=True)
-    saves = 0
-    save = torch.save
-
-    def save_twice(*arguments: object) -> None:
-        nonlocal saves
-        saves += 1
-        if saves == 2:
-            raise KeyboardInterrupt
-        save(*arguments)
-
-    monkeypatch.setattr(torch, "save", save_twice)
-    with pytest.raises(KeyboardInterrupt):
-        train_run(asked, tmp_path / "broken", quiet=True)
-    monkeypatch.undo()
-    train_run(asked, tmp_path / "broken", quiet=True)
-    whole = (tmp_path / "whole" / "weights.safetensors").read_bytes()
-    assert (tmp_path / "broken" / "weights.safetensors").read_bytes() == whole

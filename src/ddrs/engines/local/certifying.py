@@ -1,7 +1,5 @@
-"""Carry out jobs in this process, one run directory a job."""
+"""Certify a dataset into a run directory."""
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -9,31 +7,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
-from ddrs import architectures, data, models
+from ddrs import data, models
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.data import Dataset
 from ddrs.digests import input_digest
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation import DEFAULT_RADII, summarise
-from ddrs.jobs import CertifyJob, TrainJob
+from ddrs.jobs import CertifyJob
 from ddrs.memory import Memory
 from ddrs.noise import NOISES, Noise
 from ddrs.progress import ProgressBar
-from ddrs.runs import MEMORY_FILE, Row, Run, write_atomically
+from ddrs.runs import MEMORY_FILE, Row, Run
 from ddrs.smoothed import SmoothedClassifier
-from ddrs.training import EpochMetrics, held_out, train
 from ddrs.version import __version__
-from ddrs.votes import NoisyClassifier, model_digest
+from ddrs.votes import NoisyClassifier
 
-__all__ = ["certify_run", "check_same_inputs", "keeps_answer", "train_run"]
+__all__ = ["certify_run", "check_same_inputs", "keeps_answer"]
 
 GROUP_SECONDS = 4.0  # a kill costs about this much work
 LARGEST_GROUP = 512
-WEIGHTS_FILE, CHECKPOINT_FILE = "weights.safetensors", "checkpoint.pt"
-EPOCHS_FILE = "epochs.csv"
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:
@@ -243,87 +237,3 @@ def _memory(job: CertifyJob, run: Run, noise: Noise) -> Any:
     # The job's own URL may have a password in it, which is not recorded.
     url = f"sqlite:///{(run.path / MEMORY_FILE).resolve()}" if where == "run" else job.memory
     return Memory(url, norm=noise.norm, read_only=job.read_only)
-
-
-def train_run(job: TrainJob, out: str | Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Train into a run directory that `models.load` reads; go on where an earlier call stopped.
-
-    Args:
-        job: what to train.
-        out: the run directory.
-        quiet: show no progress bar.
-
-    Returns:
-        The summary, which is also in `summary.json`.
-
-    Raises:
-        DDRSError: the last checkpoint is kept.
-    """
-    dataset = data.load(job.data, "train")
-    torch.manual_seed(job.training.seed)  # the random start of the weights
-    model = architectures.build(job.arch, dataset.num_classes)
-    if job.init is not None:
-        models.load_weights(model, job.init)
-    config = {
-        "kind": "train",
-        "data": job.data,
-        "arch": job.arch,
-        "num_classes": dataset.num_classes,
-        "input_shape": list(dataset.shape),
-        "examples": len(dataset),
-        "init": job.init,
-        "start_digest": model_digest(model, "fp32"),
-        **asdict(job.training),
-        "version": __version__,
-    }
-    with Run(out, config) as run:
-        if run.summary is not None:
-            return run.summary
-        history = _train(model, dataset, job, run, quiet)
-        try:
-            weights = safetensors.torch.save(model.state_dict())
-            write_atomically(run.path / WEIGHTS_FILE, weights)
-            write_atomically(run.path / EPOCHS_FILE, _as_csv(history))
-        except OSError as error:
-            raise RunError(f"cannot write in {run.path}: {error}") from error
-        summary = {
-            "epochs": len(history),
-            "examples": len(dataset),
-            "loss": history[-1].loss,
-            "noisy_accuracy": history[-1].noisy_accuracy,
-            "seconds": sum(epoch.seconds for epoch in history),
-            "model_digest": model_digest(model, "fp32"),
-        }
-        run.write_summary(summary)
-        (run.path / CHECKPOINT_FILE).unlink(missing_ok=True)
-        return summary
-
-
-def _train(
-    model: torch.nn.Module, dataset: Dataset, job: TrainJob, run: Run, quiet: bool
-) -> list[EpochMetrics]:
-    trained = len(dataset) - held_out(len(dataset), job.training.validation)
-    examples = job.training.epochs * trained
-    title = f"train {job.arch}"
-    with ProgressBar(title, examples, "img", quiet=quiet) as bar:
-
-        def show(metrics: EpochMetrics) -> None:
-            bar.reach(examples * (metrics.epoch + 1) // job.training.epochs)
-            bar.note(f"loss {metrics.loss:.3f}")
-
-        return train(
-            model,
-            dataset,
-            job.training,
-            checkpoint=run.path / CHECKPOINT_FILE,
-            on_batch=bar.advance,
-            on_epoch=show,
-        )
-
-
-def _as_csv(history: Sequence[EpochMetrics]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, asdict(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, history))
-    return text.getvalue()

@@ -1,0 +1,183 @@
+"""The study of CIFAR-10: trains its models, certifies its rows, and makes its tables from them.
+
+    python experiments/cifar10/study.py prepare --cifar10 DIR --resnet20 FILE
+    python experiments/cifar10/study.py run [ROW ...] [--jobs 2]
+    python experiments/cifar10/study.py show [ROW ...]
+
+A file of `models/` is the options of one `ddrs train`, one of `rows/` those of one `ddrs certify`;
+what all have in common is in `study.toml`. `prepare` puts the data and the starting weights where
+these expect them. `run` does what is not done yet, the rows in their order, and can be stopped at
+any moment: the same command goes on. It copies what came of a row to `results/`. `show` prints the
+commands.
+
+Run it from the root of the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RUNS = Path("runs/cifar10")
+RESULTS = HERE / "results"
+KEPT = ("config.json", "summary.json", "certificates.parquet")
+
+
+@dataclass
+class Task:
+    """One command, and the tasks that must be done before it.
+
+    Attributes:
+        name: a name for messages.
+        words: of the command.
+        out: its run directory.
+        after: what it needs.
+    """
+
+    name: str
+    words: list[str]
+    out: Path
+    after: list[Task] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return (self.out / "summary.json").exists()
+
+
+def tasks(names: list[str]) -> list[Task]:
+    """The tasks of the named rows, of all for none, in order, each model before its first row."""
+    common = read(HERE / "study.toml")
+    rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
+    unknown = sorted({*names} - {*rows})
+    if unknown:
+        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(sorted(rows))}")
+    found: dict[str, Task] = {}
+    for name in sorted(names or rows, key=lambda name: (rows[name]["order"], name)):
+        row = rows[name]
+        model = f"model {row['model']}"
+        if model not in found:
+            options = common["train"] | read(HERE / "models" / f"{row['model']}.toml")
+            found[model] = task("train", model, RUNS / "models" / row["model"], options)
+        options = common["certify"] | {"model": str(found[model].out)} | row["certify"]
+        found[name] = task("certify", name, RUNS / "rows" / name, options)
+        found[name].after = [found[model]]
+    return list(found.values())
+
+
+def task(command: str, name: str, out: Path, options: dict[str, Any]) -> Task:
+    """A `ddrs` command with these options by name: a list for an option given several times."""
+    words = ["ddrs", command]
+    for key, value in options.items():
+        if value is True:
+            words.append(f"--{key}")
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{key}", str(one)]
+    return Task(name, [*words, "--out", str(out)], out)
+
+
+def read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())
+
+
+def run(todo: list[Task], jobs: int) -> None:
+    """Carry out tasks, the first one that can start first, `jobs` at a time."""
+    waiting = [task for task in todo if not task.done]
+    failed: list[str] = []
+    change = threading.Condition()
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+
+    def next_task() -> Task | None:
+        with change:
+            while waiting and not failed:
+                for task in waiting:
+                    if all(one.done for one in task.after):
+                        waiting.remove(task)
+                        return task
+                change.wait()
+        return None
+
+    def work() -> None:
+        while (task := next_task()) is not None:
+            print(f"{task.name}: {shlex.join(task.words)}", flush=True)
+            code = subprocess.run(
+                [sys.executable, "-m", *task.words], env=environment, check=False
+            ).returncode
+            with change:
+                if code or not task.done:
+                    failed.append(task.name)
+                change.notify_all()
+
+    workers = [threading.Thread(target=work) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def keep(todo: list[Task]) -> None:
+    """Copy what came of the rows to `results/`."""
+    for task in todo:
+        if task.after and task.done:
+            (RESULTS / task.name).mkdir(parents=True, exist_ok=True)
+            for name in KEPT:
+                shutil.copyfile(task.out / name, RESULTS / task.name / name)
+
+
+def prepare(cifar10: Path, resnet20: Path) -> None:
+    """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`."""
+    (RUNS / "data").mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        link(cifar10 / f"{split}.parquet", RUNS / "data" / f"{split}.parquet")
+    link(resnet20, RUNS / "resnet20.safetensors")
+
+
+def link(source: Path, place: Path) -> None:
+    if not source.exists():
+        sys.exit(f"no file at {source}")
+    place.unlink(missing_ok=True)
+    place.symlink_to(source.resolve())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("prepare", help="put data and weights in place")
+    command.add_argument("--cifar10", type=Path, required=True, metavar="DIR")
+    command.add_argument("--resnet20", type=Path, required=True, metavar="FILE")
+    for name, text in (("run", "do what is not done yet"), ("show", "print the commands")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("rows", nargs="*", metavar="ROW")
+        if name == "run":
+            command.add_argument("--jobs", type=int, default=1, help="commands at a time")
+    asked = parser.parse_args()
+    if asked.command == "prepare":
+        prepare(asked.cifar10, asked.resnet20)
+        return
+    todo = tasks(asked.rows)
+    if asked.command == "show":
+        print("\n".join(shlex.join(task.words) for task in todo))
+        return
+    try:
+        run(todo, asked.jobs)
+    finally:
+        keep(todo)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""The commands: `python -m benchmarks [speed|gradient|profile|memory] [options]`."""
+"""The commands: `python -m benchmarks [speed|gradient|profile|memory|training] [options]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.cases import CASES
 from benchmarks.figures import memory_figure, speed_figure, stages_figure
 from benchmarks.machine import circumstances
-from benchmarks.report import markdown, memory_tables, tables
+from benchmarks.report import markdown, memory_tables, tables, training_tables
 from benchmarks.speed import measure_ascent, measure_case
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +25,9 @@ PROFILES = {"digits": (20, 100_000), "resnet20": (2, 100_000)}  # inputs, votes 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for; figures of a quick run are kept apart from the real ones."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", default="speed", choices=("speed", "gradient", "profile", "memory")
-    )
+    parser.add_argument("what", nargs="?", default="speed", choices=tuple(COMMANDS))
     parser.add_argument("--quick", action="store_true", help="a rough run of a few minutes")
-    parser.add_argument("--only", choices=tuple(CASES), help="one network (speed)")
+    parser.add_argument("--only", choices=tuple(CASES), help="one network (speed, training)")
     parser.add_argument("--out", type=Path, help=f"where the files go, {RESULTS.relative_to(ROOT)}")
     parser.add_argument("--data", default="digits", help="images that fill the memory")
     parser.add_argument("--entries", type=int, help="one size of the memory")
@@ -39,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = circumstances(sys.argv[1:] if arguments is None else list(arguments))
     out = asked.out or (ROUGH if asked.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
-    commands = {"speed": _speed, "gradient": _gradient, "profile": _profile, "memory": _memory}
-    commands[asked.what](asked, out, facts)
+    COMMANDS[asked.what](asked, out, facts)
 
 
 def _speed(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
@@ -124,16 +121,40 @@ def _writers(asked: argparse.Namespace, report: dict[str, Any], say: Callable[[s
                 report["writers"].setdefault(kind, {})[str(writers)] = rate
 
 
+def _training(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
+    from benchmarks.training import PLANS, measure
+
+    if asked.only not in (None, *PLANS):
+        raise SystemExit(f"training is measured for {' and '.join(PLANS)}, not {asked.only}")
+    say = _speaker()
+    found = {
+        name: measure(plan.quick() if asked.quick else plan, say)
+        for name, plan in PLANS.items()
+        if asked.only in (None, name)
+    }
+    path = out / "training.json"
+    report = _beside_earlier(path, facts, found)
+    _write(path, report)
+    print(training_tables(report["cases"]))
+    print(f"\n{_shown(path)}")
+
+
 def _save(out: Path, stem: str, facts: Mapping[str, Any], cases: Mapping[str, Any]) -> None:
     """Write what was measured, beside what earlier runs say of other networks, and show it all."""
-    path = out / f"{stem}.json"
-    earlier = json.loads(path.read_text()) if path.exists() else {"runs": {}, "cases": {}}
-    runs = {**earlier["runs"], **dict.fromkeys(cases, facts)}
-    cases = {**earlier["cases"], **cases}
-    _write(path, {"runs": runs, "cases": cases})
+    report = _beside_earlier(out / f"{stem}.json", facts, cases)
+    cases = report["cases"]
+    _write(out / f"{stem}.json", report)
     speed_figure(cases, out / f"{stem}.png")
     print(tables(cases))
     print(f"\n{_shown(out / f'{stem}.json')}\n{_shown(out / f'{stem}.png')}")
+
+
+def _beside_earlier(
+    path: Path, facts: Mapping[str, Any], cases: Mapping[str, Any]
+) -> dict[str, Any]:
+    earlier = json.loads(path.read_text()) if path.exists() else {"runs": {}, "cases": {}}
+    runs = {**earlier["runs"], **dict.fromkeys(cases, facts)}
+    return {"runs": runs, "cases": {**earlier["cases"], **cases}}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
@@ -148,6 +169,16 @@ def _speaker() -> Any:
     """Print a line to standard error with the seconds since the start."""
     start = time.monotonic()
     return lambda text: print(f"[{time.monotonic() - start:5.0f} s] {text}", file=sys.stderr)
+
+
+COMMANDS = {
+    "speed": _speed,
+    "gradient": _gradient,
+    "profile": _profile,
+    "memory": _memory,
+    "training": _training,
+}
+"""What to measure -> how."""
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ __all__ = [
     "memory_tables",
     "ratios",
     "tables",
+    "training_tables",
 ]
 
 SLACK_MB = 1024.0  # a certification may need this much more memory than the model itself
@@ -193,6 +194,40 @@ def memory_tables(report: Mapping[str, Any]) -> str:
         head = ["answers stored one by one, a second", "1 writer", "2 writers", "4 writers"]
         parts.append(markdown(head, writers, left=1))
     return "\n\n".join(parts)
+
+
+def training_tables(cases: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a step of every way to train takes, and what it costs beside others, as Markdown."""
+    steps = [
+        [
+            case["title"],
+            name,
+            str(case["batch"]),
+            f"{arm['passes']:.2f}",
+            f"{1000 * median(arm['seconds']):,.2f}",
+            f"{case['batch'] / median(arm['seconds']):,.0f}",
+        ]
+        for case in cases.values()
+        for name, arm in case["arms"].items()
+    ]
+    header = ["network", "arm", "batch", "passes", "ms a step", "images a second"]
+    rows = [
+        [
+            case["title"],
+            cost["of"],
+            f"{cost['passes']:.2f} x {cost['to']}",
+            f"{cost['median']:.3f}",
+            f"{cost['lowest']:.3f}",
+            f"{cost['highest']:.3f}",
+            str(len(cost["pairs"])),
+            "" if cost["allowed"] is None else f"{cost['allowed']:.2f}",
+            _verdict(cost["met"]),
+        ]
+        for case in cases.values()
+        for cost in case["costs"]
+    ]
+    head = ["network", "a step of", "over", "median", "lowest", "highest", "pairs", "target", "met"]
+    return "\n\n".join([markdown(header, steps, left=2), markdown(head, rows, left=3)])
 
 
 def tables(cases: Mapping[str, Mapping[str, Any]]) -> str:

@@ -96,7 +96,7 @@ def run(todo: list[Task], jobs: int) -> None:
     failed: list[str] = []
     change = threading.Condition()
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    environment = {"OMP_NUM_THREADS": threads, **os.environ}
 
     def next_task() -> Task | None:
         with change:

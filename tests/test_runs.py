@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import RunError
-from ddrs.runs import CERTIFICATES, JOURNAL, Run, read_config, write_atomically
+from ddrs.runs import CERTIFICATES, JOURNAL, Run, read_config
 
 CONFIG = {"kind": "certify", "n": 10, "alpha": 0.1, "seed": 7}
 ROWS = [{"index": i, "radius": 0.1 * i + 1e-17, "outcome": "own"} for i in range(5)]
@@ -117,15 +117,6 @@ def test_a_full_disk_is_one_error_and_the_rows_before_it_are_kept(tmp_path: Path
         assert run.rows() == ROWS[:2]
         run.append(ROWS[2:])
         assert run.rows() == ROWS
-
-
-def test_write_atomically_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    write_atomically(target, "old")
-    (tmp_path / "file.partial").mkdir()  # in the way of the new content
-    with pytest.raises(OSError, match="directory"):
-        write_atomically(target, "new")
-    assert target.read_text() == "old"
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"kind": "cer'])

@@ -6,8 +6,8 @@ from pathlib import Path
 from ddrs.engines.local import certify_run, train_run
 from ddrs.errors import RunError
 from ddrs.evaluation import certified_accuracy_figure, compare, read_runs, read_sigmas, render
+from ddrs.files import write_atomically
 from ddrs.jobs import CertifyJob, PolicyName, TrainJob
-from ddrs.runs import write_atomically
 from ddrs.training import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]

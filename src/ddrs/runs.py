@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import RunError
+from ddrs.files import write_atomically
 from ddrs.parquet import read_parquet
 from ddrs.streams import fresh_seed
 
@@ -221,27 +222,6 @@ def read_summary(path: str | Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step, on disk when this returns; on any error it is as it was."""
-    partial = path.with_name(path.name + ".partial")
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _with_seed(wanted: Mapping[str, Any], seed: int | None) -> dict[str, Any]:

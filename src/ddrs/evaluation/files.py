@@ -1,16 +1,15 @@
-"""Writing a file so that at any moment it is whole: the old one or the new one."""
+"""Writing what evaluation makes."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from ddrs.errors import RunError
+from ddrs.files import write_atomically
 
 __all__ = ["replace_file"]
 
 
 def replace_file(path: Path, content: bytes, kind: str) -> None:
-    """Write or replace a file in one step; on any error it is as it was.
+    """`write_atomically`, with one clear error.
 
     Args:
         path: the file.
@@ -20,16 +19,9 @@ def replace_file(path: Path, content: bytes, kind: str) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_atomically(path, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise RunError(
             f"cannot write the {kind} {path}: {error.strerror}; what was there is kept"
         ) from error

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from ddrs.errors import StoreError
+from ddrs.files import sync
 
 __all__ = ["SQLite"]
 
@@ -94,7 +95,7 @@ class SQLite:
                 number += 1
                 target = f"{self._path}.version-{version}.{number}"
             os.replace(partial, target)
-            _sync(os.path.dirname(target))
+            sync(os.path.dirname(target))
         except (sqlite3.Error, OSError) as error:
             with suppress(OSError):
                 os.remove(partial)
@@ -184,16 +185,7 @@ def _copy(path: str, target: str) -> None:
         closing(sqlite3.connect(target)) as copy,
     ):
         source.backup(copy)
-    _sync(target)
-
-
-def _sync(path: str) -> None:
-    """Bring a file, or the names in a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -1,7 +1,6 @@
 """A memory as a parquet file, and back: every claim is made again, so the file is not trusted."""
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import InputError, StoreError, StoreMismatchError
+from ddrs.files import replacing
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
 from ddrs.memory.geometry import Norm
@@ -93,19 +93,15 @@ def export_entries(
         StoreError: the file is there already or cannot be written, or an entry is damaged.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     if path.exists():
         raise StoreError(f"{path} is there already and is not overwritten: choose another file")
     try:
-        about, head = _write(memory, partial, on_entries)
-        _sync(partial)
-        partial.rename(path)
-        _sync(path.parent)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        with replacing(path) as partial:
+            about, head = _write(memory, partial, on_entries)
+    except StoreError:
         raise
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
     return Export(path, about, head)
 
 
@@ -252,12 +248,3 @@ def _groups(entries: Iterable[Chained]) -> Iterator[list[Chained]]:
         group.append((entry, chain))
     if group:
         yield group
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or the names in a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ A network of `ddrs.architectures` is known by its name. One of `transformers` is
 
 import json
 import math
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 
 from ddrs.architectures import build
 from ddrs.errors import DDRSError, RunError, one_line
+from ddrs.files import sync
 from ddrs.models.hub import optional, quiet
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
@@ -142,20 +142,11 @@ def save_architecture(module: nn.Module, directory: Path) -> None:
         config.save_pretrained(partial)
         (partial / SETTINGS_FILE).write_text(json.dumps(dict(module.settings)), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            sync(path)
         shutil.rmtree(directory, ignore_errors=True)  # a rename replaces only an empty one
         partial.rename(directory)
-        _sync(directory.parent)
+        sync(directory.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         message = f"cannot write {directory}: {one_line(error)}; see to that and start again"
         raise RunError(message) from error
-
-
-def _sync(path: Path) -> None:
-    """See that a file, or the names in a directory, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

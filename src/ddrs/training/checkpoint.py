@@ -1,8 +1,6 @@
 """A file that holds all of a training, replaced in one step."""
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ddrs.errors import RunError, one_line
+from ddrs.files import replacing
 
 __all__ = ["check_fits", "read_checkpoint", "read_scales", "write_checkpoint"]
 
@@ -22,21 +21,10 @@ def write_checkpoint(path: Path, state: State) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        with replacing(path) as partial:
+            torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {path}: {one_line(error)}; the checkpoint before it is kept: make room "
             "and start again to go on from it"

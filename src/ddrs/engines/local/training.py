@@ -19,9 +19,10 @@ from ddrs import data, models
 from ddrs.data import Dataset
 from ddrs.errors import RunError, one_line
 from ddrs.evaluation import EpochLog
+from ddrs.files import write_atomically
 from ddrs.jobs import TrainJob
 from ddrs.progress import ProgressBar, duration
-from ddrs.runs import Run, read_summary, write_atomically
+from ddrs.runs import Run, read_summary
 from ddrs.training import (
     EpochMetrics,
     Estimate,

@@ -51,9 +51,11 @@ def test_what_is_given_goes_before_the_preset(
 ) -> None:
     out = tmp_path / "run"
     words = [*DIGITS, "--method", "smoothadv", "--preset", "cifar10", "--option", "steps=1"]
-    words += ["--epochs", "2", "--milestones", "1", "--no-augment", "--out", str(out)]
+    words += ["--epochs", "2", "--milestones", "1", "--no-augment", "--sigma-range", "0.2,0.6",
+              "--out", str(out)]  # fmt: skip
     assert run(capsys, *words)[0] == 0
     config = json.loads((out / "config.json").read_text())
+    assert config["sigma_range"] == [0.2, 0.6]
     published = {"attack": "pgd", "epsilon": 0.25, "m": 1, "warmup": 10}
     assert config["options"] == {**published, "steps": 1}
     assert (config["epochs"], config["batch_size"], config["augment"]) == (2, 256, False)
@@ -87,6 +89,8 @@ def test_a_dry_run_says_how_long_it_takes(
         (["--sigma-lr", "0.1"], 2, "add --data-dependent"),
         (["--data-dependent", "--sigma-low", "0.4"], 2, "low"),
         (["--data-dependent", "--epochs", "2", "--sigma-warmup", "2"], 2, "warm-up"),
+        (["--data-dependent", "--sigma-range", "0.1,1"], 2, "give one"),
+        (["--sigma-range", "0.1"], 2, "two numbers"),
         (["--schedule", "step"], 2, "milestones"),
         (["--schedule", "step", "--milestones", "1.5"], 2, "whole epochs"),
         (["--schedule", "step", "--milestones", "1;2"], 2, "--milestones takes"),

@@ -108,5 +108,26 @@ def test_an_option_of_another_type_is_refused(method, options):
         TrainingConfig(method=method, options=options)
 
 
+def test_the_bounds_of_the_scales():
+    assert TrainingConfig(sigma=0.4).scale_bounds is None
+    assert TrainingConfig(sigma=0.4, data_dependent=DataDependent()).scale_bounds == (0.1, 1.6)
+    assert TrainingConfig(sigma=0.4, sigma_range=(0.2, 0.5)).scale_bounds == (0.2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sigma_range": (0.3, 0.5)}, "0 < low <= initial"),
+        ({"sigma_range": (0.1, 0.2)}, "0 < low <= initial"),
+        ({"sigma_range": (0.0, 0.5)}, "0 < low <= initial"),
+        ({"sigma_range": (0.1, 0.2, 0.3)}, "two numbers"),
+        ({"sigma_range": (0.1, 0.5), "data_dependent": DataDependent()}, "give one"),
+    ],
+)
+def test_a_range_that_can_never_work_is_refused(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingConfig(sigma=0.25, **changes)
+
+
 def test_a_whole_number_stands_for_a_float():
     assert TrainingConfig(method="macer", options={"gamma": 8}).objective().gamma == 8

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from classifiers import Normalised
@@ -147,6 +148,20 @@ def test_every_example_comes_once_an_epoch_and_the_noise_is_independent(seen):
     fresh.set_state(seen[0][3])
     assert torch.randperm(36, generator=fresh).tolist() != order
     assert Gaussian().sample_like(examples.x, fresh).std() > 0.5
+
+
+def test_scales_are_drawn_anew_for_every_example_in_every_step(seen):
+    config = replace(CONFIG, sigma_range=(0.05, 0.4), validation=16)
+    (*_, last) = train(network(), Stripes(416), config)
+    scales = torch.cat([sigma for _, _, sigma, _ in seen])
+    assert len(scales) == 4 * 400
+    assert len(scales.unique()) > 1590
+    # Kolmogorov and Smirnov's test of the logarithm against the uniform law, at level 1e-3.
+    share = (scales.double() / 0.05).log() / math.log(8)
+    assert stats.kstest(share.numpy(), "uniform").pvalue > 1e-3
+    assert sum(last.sigma_counts) == 400
+    assert 0.05 <= last.sigma_min < 0.06
+    assert 0.35 < last.sigma_max <= 0.4
 
 
 def test_views_are_those_asked_for(seen):

@@ -47,10 +47,16 @@ def table(folder):
     return torch.load(folder / "checkpoint.pt")["sigmas"]
 
 
-@pytest.mark.parametrize("adaptive", [None, {"warmup": 1, "lr": 0.05, "n": 2}], ids=["", "own"])
-@pytest.mark.parametrize("method", OBJECTIVES)
-def test_two_processes_give_what_one_gives(nursery, tmp_path, method, adaptive):
-    options = {"method": method, "data_dependent": adaptive, "epochs": 3, "augment": True}
+OWN = {"data_dependent": {"warmup": 1, "lr": 0.05, "n": 2}}
+
+
+@pytest.mark.parametrize(
+    ("method", "scales"),
+    [*((method, scales) for method in OBJECTIVES for scales in ({}, OWN)),
+     ("gaussian", {"sigma_range": [0.1, 0.4]})],
+)  # fmt: skip
+def test_two_processes_give_what_one_gives(nursery, tmp_path, method, scales):
+    options = {"method": method, "epochs": 3, "augment": True, **scales}
     if method == "macer":
         options["options"] = {"k": 3}
     (one, two), expected = (
@@ -73,7 +79,7 @@ def test_two_processes_give_what_one_gives(nursery, tmp_path, method, adaptive):
         assert ours.sigma_counts == theirs.sigma_counts
     sigmas = table(tmp_path / "2")
     assert torch.allclose(sigmas, table(tmp_path / "1"), rtol=0, atol=TOLERANCE)
-    assert len(sigmas.unique()) == (1 if adaptive is None else 33)  # 5 are held out
+    assert len(sigmas.unique()) == (33 if scales else 1)  # 5 are held out
 
 
 def test_batch_normalisation_and_a_stop(nursery, tmp_path):

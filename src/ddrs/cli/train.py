@@ -149,6 +149,15 @@ def train(
             metavar="S", help="Largest sigma. Default: 4 times --sigma.", rich_help_panel=_SCALES
         ),
     ] = None,
+    sigma_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Instead: a sigma between these at random for every example in every step, for a "
+            "classifier that is certified at sigmas chosen per input.",
+            rich_help_panel=_SCALES,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -267,6 +276,7 @@ def train(
             "sigma": sigma,
             "noise": noise,
             "data_dependent": DataDependent(**given) if data_dependent else None,
+            "sigma_range": None if sigma_range is None else numbers("--sigma-range", sigma_range),
             "validation": validation,
             "precision": precision,
             "seed": seed,

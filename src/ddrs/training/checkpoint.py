@@ -76,9 +76,9 @@ def check_fits(
     Raises:
         RunError: it is of another configuration, dataset or architecture.
     """
-    if state.get("config") != config:
-        found = state.get("config") or {}
-        keys = [key for key in {**found, **config} if found.get(key) != config.get(key)]
+    found = state.get("config") or {}
+    keys = [key for key in {**found, **config} if found.get(key) != config.get(key)]
+    if keys:
         raise RunError(
             f"{path} belongs to another training configuration ({', '.join(keys)} differ); train "
             "with that one, or delete it to start over"
@@ -88,8 +88,8 @@ def check_fits(
             f"{path} is of a training with {state['examples']} examples, not {examples}; give the "
             "same data, or delete it to start over"
         )
-    found = {name: value.shape for name, value in state["model"].items()}
-    if found != {name: value.shape for name, value in weights.items()}:
+    shapes = {name: value.shape for name, value in state["model"].items()}
+    if shapes != {name: value.shape for name, value in weights.items()}:
         raise RunError(
             f"{path} is of another architecture; train that one, or delete it to start over"
         )

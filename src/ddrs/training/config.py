@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise import NOISES
+from ddrs.sigma.policy import check_range
 from ddrs.training.objectives import OBJECTIVES, PRESETS, TRAINING_PRESETS, Objective
 from ddrs.training.schedules import Schedule, check_milestones
 from ddrs.training.sigmas import DataDependent
@@ -27,6 +28,8 @@ class TrainingConfig:
         sigma: noise scale, in the units of the input.
         noise: `"gaussian"` or `"uniform"`.
         data_dependent: how each example gets a scale of its own; None for `sigma` throughout.
+        sigma_range: two bounds around `sigma` between which every example gets a scale at random in
+            every step (`draw_scales`): a classifier for many scales. Not with `data_dependent`.
         epochs: passes over the examples.
         batch_size: examples a step, in all processes together.
         lr: the schedule's highest learning rate.
@@ -51,6 +54,7 @@ class TrainingConfig:
     sigma: float = 0.25
     noise: str = "gaussian"
     data_dependent: DataDependent | None = None
+    sigma_range: Sequence[float] | None = None
     epochs: int = 60
     batch_size: int = 64
     lr: float = 0.1
@@ -67,6 +71,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", list(self.milestones))  # as JSON gives them back
         object.__setattr__(self, "options", dict(self.options))
+        if self.sigma_range is not None:
+            object.__setattr__(self, "sigma_range", list(self.sigma_range))
         _check_choice("method", self.method, OBJECTIVES)
         _check_choice("noise", self.noise, NOISES)
         _check_choice("schedule", self.schedule, get_args(Schedule))
@@ -89,8 +95,14 @@ class TrainingConfig:
         check_milestones(self.schedule, self.milestones, self.gamma, self.epochs)
         self.objective()
         if self.data_dependent is not None:
-            self.data_dependent.bounds(self.sigma)
             self.data_dependent.first_epoch(self.epochs)
+            if self.sigma_range is not None:
+                raise ConfigurationError(
+                    "sigma_range draws the scales that data_dependent would choose: give one"
+                )
+        if self.sigma_range is not None and len(self.sigma_range) != 2:
+            raise ConfigurationError(f"sigma_range is two numbers, got {self.sigma_range}")
+        _ = self.scale_bounds
 
     def objective(self) -> Objective:
         """The objective that `method` and `options` name.
@@ -111,6 +123,17 @@ class TrainingConfig:
             return objective(**self.options)
         except TypeError as error:
             raise ConfigurationError(f"options of {self.method}: {error}") from error
+
+    @property
+    def scale_bounds(self) -> tuple[float, float] | None:
+        """The least and the largest scale that an example may have; None where all have `sigma`.
+
+        Raises:
+            ConfigurationError: unless 0 < low <= sigma <= high.
+        """
+        if self.data_dependent is not None:
+            return self.data_dependent.bounds(self.sigma)
+        return None if self.sigma_range is None else check_range(self.sigma, *self.sigma_range)
 
     def adapts(self, epoch: int) -> bool:
         """Whether the scales of the examples change in this epoch."""

@@ -21,6 +21,7 @@ from ddrs.training.keys import key, keyed_generator
 from ddrs.training.metrics import EpochMetrics
 from ddrs.training.network import Network, check_precision, count_classes
 from ddrs.training.objectives import Objective
+from ddrs.training.sigmas import draw_scales
 from ddrs.training.splits import cut, split
 from ddrs.training.state import TrainingState
 from ddrs.training.store import Examples, Store, read
@@ -183,6 +184,10 @@ class Trainer:
             sigma = config.data_dependent.refine(
                 self.network, x, sigma, noise, generator, start=config.sigma
             )
+        if config.sigma_range is not None:
+            low, high = config.sigma_range
+            generator = keyed_generator(config.seed, "scales", epoch, step)
+            sigma = draw_scales(size, low, high, generator)[workers.rows(size)]
         generator = keyed_generator(config.seed, "noise", epoch, step, device=workers.device)
         loss, scores = objective(self.network, x, y, sigma.to(x), noise, generator)
         correct = (scores.argmax(dim=1) == y).sum()

@@ -13,7 +13,7 @@ from ddrs.sigma.policy import check_range
 from ddrs.training.objectives import frozen
 from ddrs.training.objectives.noisy import draw, noisy_scores
 
-__all__ = ["DataDependent", "ascend", "histogram"]
+__all__ = ["DataDependent", "ascend", "draw_scales", "histogram"]
 
 WARMUP_SHARE = 4  # a quarter of all epochs: the paper's 50 of 200
 ASCENT_PASS = 2 / 3
@@ -140,6 +140,16 @@ def ascend(
             (slope,) = torch.autograd.grad(radius.sum(), scale)
             sigma = (sigma + lr * slope.to(sigma).nan_to_num(0.0, 0.0, 0.0)).clamp(*bounds)
     return sigma
+
+
+def draw_scales(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """`[count]` float64 scales between the two, uniform in their logarithm.
+
+    So every ratio of scales is met equally often. It is no part of DDRS: a classifier that is to be
+    certified at a scale chosen for each input is trained for all that may be chosen.
+    """
+    share = torch.rand(count, generator=generator, dtype=torch.float64)
+    return (low * (high / low) ** share).clamp(low, high)
 
 
 def histogram(sigma: Tensor, bounds: tuple[float, float]) -> Sequence[int]:

@@ -83,7 +83,7 @@ class TrainingState:
             accuracy: on the examples held out.
         """
         done, sigmas = self.progress, self.sigmas[trained]
-        adaptive = config.data_dependent
+        bounds = config.scale_bounds
         metrics = EpochMetrics(
             epoch=done.epoch,
             loss=done.loss / done.examples,
@@ -93,7 +93,7 @@ class TrainingState:
             sigma_min=sigmas.min().item(),
             sigma_median=sigmas.quantile(0.5).item(),
             sigma_max=sigmas.max().item(),
-            sigma_counts=histogram(sigmas, adaptive.bounds(config.sigma)) if adaptive else [],
+            sigma_counts=histogram(sigmas, bounds) if bounds else [],
         )
         self.history.append(metrics)
         if accuracy is not None and best_epoch(self.history) == done.epoch:

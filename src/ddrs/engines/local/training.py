@@ -26,7 +26,6 @@ from ddrs.runs import Run, read_summary
 from ddrs.training import (
     EpochMetrics,
     Estimate,
-    TrainingConfig,
     Workers,
     best_epoch,
     estimate,
@@ -89,7 +88,9 @@ def train_run(
             return read_summary(out) or {}
         if start.report and first:
             on_message(start.report)
-        with EpochLog(Path(out), scales=_scales(job.training)) if first else nullcontext() as log:
+        with (
+            EpochLog(Path(out), scales=job.training.scale_bounds) if first else nullcontext() as log
+        ):
             history = _train(start.module, dataset, job, Path(out), log, quiet=quiet)
         summary = {
             "epochs": len(history),
@@ -120,11 +121,6 @@ def _start(job: TrainJob, dataset: Dataset) -> models.Start:
     return models.start(
         job.arch, job.init, num_classes=dataset.num_classes, partial=job.partial_init
     )
-
-
-def _scales(config: TrainingConfig) -> tuple[float, float] | None:
-    """The range of the examples' scales, where they have their own."""
-    return config.data_dependent.bounds(config.sigma) if config.data_dependent else None
 
 
 def _train(

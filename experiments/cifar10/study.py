@@ -27,6 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
+from ddrs.training.splits import split
+
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
 RESULTS = HERE / "results"
@@ -42,12 +46,14 @@ class Task:
         words: of the command.
         out: its run directory.
         after: what it needs.
+        results: where what came of it is kept, for a row.
     """
 
     name: str
     words: list[str]
     out: Path
     after: list[Task] = field(default_factory=list)
+    results: Path = Path()
 
     @property
     def done(self) -> bool:
@@ -55,13 +61,17 @@ class Task:
 
 
 def tasks(names: list[str]) -> list[Task]:
-    """The tasks of the named rows, of all for none, in order, each model before its first row."""
+    """The tasks of the named rows, of all for none, in order, each model before its first row.
+
+    The rows on validation inputs, by which the report chooses among rows, come last.
+    """
     common = read(HERE / "study.toml")
     rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
     unknown = sorted({*names} - {*rows})
     if unknown:
         sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(sorted(rows))}")
     found: dict[str, Task] = {}
+    checks: dict[str, Task] = {}
     for name in sorted(names or rows, key=lambda name: (rows[name]["order"], name)):
         row = rows[name]
         model = f"model {row['model']}"
@@ -70,8 +80,14 @@ def tasks(names: list[str]) -> list[Task]:
             found[model] = task("train", model, RUNS / "models" / row["model"], options)
         options = common["certify"] | {"model": str(found[model].out)} | row["certify"]
         found[name] = task("certify", name, RUNS / "rows" / name, options)
-        found[name].after = [found[model]]
-    return list(found.values())
+        validated = f"{name} on validation inputs"
+        options = options | common["validate"]
+        checks[validated] = task("certify", validated, RUNS / "validated" / name, options)
+        for certified in (found[name], checks[validated]):
+            certified.after = [found[model]]
+            certified.results = RESULTS / name
+        checks[validated].results /= "validation"
+    return [*found.values(), *checks.values()]
 
 
 def task(command: str, name: str, out: Path, options: dict[str, Any]) -> Task:
@@ -132,17 +148,26 @@ def keep(todo: list[Task]) -> None:
     """Copy what came of the rows to `results/`."""
     for task in todo:
         if task.after and task.done:
-            (RESULTS / task.name).mkdir(parents=True, exist_ok=True)
+            task.results.mkdir(parents=True, exist_ok=True)
             for name in KEPT:
-                shutil.copyfile(task.out / name, RESULTS / task.name / name)
+                shutil.copyfile(task.out / name, task.results / name)
 
 
 def prepare(cifar10: Path, resnet20: Path) -> None:
-    """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`."""
+    """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`.
+
+    The training examples that no model is trained on become the test split of a dataset of their
+    own, the validation inputs.
+    """
     (RUNS / "data").mkdir(parents=True, exist_ok=True)
-    for split in ("train", "test"):
-        link(cifar10 / f"{split}.parquet", RUNS / "data" / f"{split}.parquet")
+    for name in ("train.parquet", "test.parquet"):
+        link(cifar10 / name, RUNS / "data" / name)
     link(resnet20, RUNS / "resnet20.safetensors")
+    options = read(HERE / "study.toml")["train"]
+    examples = pq.read_table(RUNS / "data" / "train.parquet", pre_buffer=False)
+    _, held_out = split(len(examples), options["validation"], options["seed"])
+    (RUNS / "validation").mkdir(exist_ok=True)
+    pq.write_table(examples.take(held_out.numpy()), RUNS / "validation" / "test.parquet")
 
 
 def link(source: Path, place: Path) -> None:

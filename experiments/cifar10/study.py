@@ -34,6 +34,7 @@ from ddrs.training.splits import split
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
 RESULTS = HERE / "results"
+COMMAND = [sys.executable, "-m"]
 KEPT = ("config.json", "summary.json", "certificates.parquet")
 
 
@@ -46,14 +47,14 @@ class Task:
         words: of the command.
         out: its run directory.
         after: what it needs.
-        results: where what came of it is kept, for a row.
+        results: where what came of it is kept; None for a model.
     """
 
     name: str
     words: list[str]
     out: Path
     after: list[Task] = field(default_factory=list)
-    results: Path = Path()
+    results: Path | None = None
 
     @property
     def done(self) -> bool:
@@ -74,20 +75,29 @@ def tasks(names: list[str]) -> list[Task]:
     checks: dict[str, Task] = {}
     for name in sorted(names or rows, key=lambda name: (rows[name]["order"], name)):
         row = rows[name]
-        model = f"model {row['model']}"
-        if model not in found:
-            options = common["train"] | read(HERE / "models" / f"{row['model']}.toml")
-            found[model] = task("train", model, RUNS / "models" / row["model"], options)
-        options = common["certify"] | {"model": str(found[model].out)} | row["certify"]
+        model = training(row["model"], common["train"], found)
+        options = common["certify"] | {"model": str(model.out)} | row["certify"]
         found[name] = task("certify", name, RUNS / "rows" / name, options)
         validated = f"{name} on validation inputs"
         options = options | common["validate"]
         checks[validated] = task("certify", validated, RUNS / "validated" / name, options)
         for certified in (found[name], checks[validated]):
-            certified.after = [found[model]]
+            certified.after = [model]
             certified.results = RESULTS / name
         checks[validated].results /= "validation"
     return [*found.values(), *checks.values()]
+
+
+def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
+    """The task of a model, added to those found after the model that it starts from."""
+    key = f"model {name}"
+    if key not in found:
+        options = common | read(HERE / "models" / f"{name}.toml")
+        start = Path(options["init"])
+        after = [training(start.name, common, found)] if start.parent == RUNS / "models" else []
+        found[key] = task("train", key, RUNS / "models" / name, options)
+        found[key].after = after
+    return found[key]
 
 
 def task(command: str, name: str, out: Path, options: dict[str, Any]) -> Task:
@@ -127,9 +137,7 @@ def run(todo: list[Task], jobs: int) -> None:
     def work() -> None:
         while (task := next_task()) is not None:
             print(f"{task.name}: {shlex.join(task.words)}", flush=True)
-            code = subprocess.run(
-                [sys.executable, "-m", *task.words], env=environment, check=False
-            ).returncode
+            code = subprocess.run([*COMMAND, *task.words], env=environment, check=False).returncode
             with change:
                 if code or not task.done:
                     failed.append(task.name)
@@ -147,7 +155,7 @@ def run(todo: list[Task], jobs: int) -> None:
 def keep(todo: list[Task]) -> None:
     """Copy what came of the rows to `results/`."""
     for task in todo:
-        if task.after and task.done:
+        if task.results is not None and task.done:
             task.results.mkdir(parents=True, exist_ok=True)
             for name in KEPT:
                 shutil.copyfile(task.out / name, task.results / name)

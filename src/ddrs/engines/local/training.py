@@ -141,9 +141,8 @@ def _train(
             if log is not None:
                 log.add(metrics)
             left = epochs - metrics.epoch - 1
-            if left:
-                bar.restart(f"epoch {metrics.epoch + 2}/{epochs}", count)
-            else:
+            bar.restart(f"epoch {epochs - max(0, left - 1)}/{epochs}", count)
+            if not left:
                 bar.reach(count)
             bar.note(_in_words(metrics, left))
 

@@ -39,7 +39,8 @@ def test_every_file_is_used_once_and_after_what_it_needs():
 def test_a_row_brings_its_models_and_an_unknown_one_is_refused():
     words = [task.name for task in study.tasks(["macer-ds2-0.5"])]
     assert words == [
-        "model macer-dd-0.25",
+        "model gaussian-dd-0.25",
+        "model gaussian-dd-0.5",
         "model macer-dd-0.5",
         "macer-ds2-0.5",
         "macer-ds2-0.5 on validation inputs",

@@ -1,7 +1,10 @@
 """Compiled classifiers. They need OpenVINO, which `make install` brings."""
 
 import importlib.util
+import os
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +83,21 @@ def test_a_run_that_is_given_up_leaves_the_network_usable(network):
     x = pictures(8)
     ((_, scores),) = network.run([(None, x)])
     assert scores.shape == (8, 10)
+
+
+def test_its_threads_may_run_on_every_core_that_the_process_may_use(network):
+    """Threads bound to the first cores would make two processes wait for each other."""
+    seen = set()
+
+    def batches():
+        for seed in range(20):
+            yield seed, pictures(2048, seed)
+            for thread in Path("/proc/self/task").iterdir():  # while the batch is worked on
+                with suppress(ProcessLookupError):  # it has just ended
+                    seen.add(frozenset(os.sched_getaffinity(int(thread.name))))
+
+    list(network.run(batches()))
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_the_copy_is_frozen():

@@ -71,6 +71,7 @@ class CompiledNetwork:
                     "EXECUTION_MODE_HINT": "ACCURACY",
                     "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                    "ENABLE_CPU_PINNING": False,  # several processes would all take the first cores
                 },
             )
         except Exception as error:

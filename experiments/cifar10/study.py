@@ -7,8 +7,8 @@
 A file of `models/` is the options of one `ddrs train`, one of `rows/` those of one `ddrs certify`;
 what all have in common is in `study.toml`. `prepare` puts the data and the starting weights where
 these expect them. `run` does what is not done yet, the rows in their order, and can be stopped at
-any moment: the same command goes on. It copies what came of a row to `results/`. `show` prints the
-commands.
+any moment: the same command goes on. It copies what came of a row to `results/` and the records of
+a training to `trained/`. `show` prints the commands.
 
 Run it from the root of the project.
 """
@@ -33,9 +33,9 @@ from ddrs.training.splits import split
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
-RESULTS = HERE / "results"
+RESULTS, TRAINED = HERE / "results", HERE / "trained"
 COMMAND = [sys.executable, "-m"]
-KEPT = ("config.json", "summary.json", "certificates.parquet")
+KEPT = ("config.json", "summary.json", "certificates.parquet", "epochs.csv")
 
 
 @dataclass
@@ -44,17 +44,19 @@ class Task:
 
     Attributes:
         name: a name for messages.
-        words: of the command.
-        out: its run directory.
+        words: of the command; the last one is its run directory.
+        kept: where what came of it is kept.
         after: what it needs.
-        results: where what came of it is kept; None for a model.
     """
 
     name: str
     words: list[str]
-    out: Path
+    kept: Path
     after: list[Task] = field(default_factory=list)
-    results: Path | None = None
+
+    @property
+    def out(self) -> Path:
+        return Path(self.words[-1])
 
     @property
     def done(self) -> bool:
@@ -77,14 +79,19 @@ def tasks(names: list[str]) -> list[Task]:
         row = rows[name]
         model = training(row["model"], common["train"], found)
         options = common["certify"] | {"model": str(model.out)} | row["certify"]
-        found[name] = task("certify", name, RUNS / "rows" / name, options)
+        found[name] = Task(
+            name,
+            ddrs("certify", options, RUNS / "rows" / name),
+            kept=RESULTS / name,
+            after=[model],
+        )
         validated = f"{name} on validation inputs"
-        options = options | common["validate"]
-        checks[validated] = task("certify", validated, RUNS / "validated" / name, options)
-        for certified in (found[name], checks[validated]):
-            certified.after = [model]
-            certified.results = RESULTS / name
-        checks[validated].results /= "validation"
+        checks[validated] = Task(
+            validated,
+            ddrs("certify", options | common["validate"], RUNS / "validated" / name),
+            kept=RESULTS / name / "validation",
+            after=[model],
+        )
     return [*found.values(), *checks.values()]
 
 
@@ -95,12 +102,12 @@ def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
         options = common | read(HERE / "models" / f"{name}.toml")
         start = Path(options["init"])
         after = [training(start.name, common, found)] if start.parent == RUNS / "models" else []
-        found[key] = task("train", key, RUNS / "models" / name, options)
-        found[key].after = after
+        words = ddrs("train", options, RUNS / "models" / name)
+        found[key] = Task(key, words, kept=TRAINED / name, after=after)
     return found[key]
 
 
-def task(command: str, name: str, out: Path, options: dict[str, Any]) -> Task:
+def ddrs(command: str, options: dict[str, Any], out: Path) -> list[str]:
     """A `ddrs` command with these options by name: a list for an option given several times."""
     words = ["ddrs", command]
     for key, value in options.items():
@@ -109,7 +116,7 @@ def task(command: str, name: str, out: Path, options: dict[str, Any]) -> Task:
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{key}", str(one)]
-    return Task(name, [*words, "--out", str(out)], out)
+    return [*words, "--out", str(out)]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -117,7 +124,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def run(todo: list[Task], jobs: int) -> None:
-    """Carry out tasks, the first one that can start first, `jobs` at a time."""
+    """Carry out tasks, the first one that can start first, `jobs` at a time; keep what comes."""
+    for task in todo:
+        if task.done:
+            keep(task)
     waiting = [task for task in todo if not task.done]
     failed: list[str] = []
     change = threading.Condition()
@@ -141,6 +151,8 @@ def run(todo: list[Task], jobs: int) -> None:
             with change:
                 if code or not task.done:
                     failed.append(task.name)
+                else:
+                    keep(task)
                 change.notify_all()
 
     workers = [threading.Thread(target=work) for _ in range(jobs)]
@@ -152,13 +164,12 @@ def run(todo: list[Task], jobs: int) -> None:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def keep(todo: list[Task]) -> None:
-    """Copy what came of the rows to `results/`."""
-    for task in todo:
-        if task.results is not None and task.done:
-            task.results.mkdir(parents=True, exist_ok=True)
-            for name in KEPT:
-                shutil.copyfile(task.out / name, task.results / name)
+def keep(task: Task) -> None:
+    """Copy what came of a task that is done into the project."""
+    task.kept.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if (task.out / name).exists():
+            shutil.copyfile(task.out / name, task.kept / name)
 
 
 def prepare(cifar10: Path, resnet20: Path) -> None:
@@ -206,10 +217,7 @@ def main() -> None:
     if asked.command == "show":
         print("\n".join(shlex.join(task.words) for task in todo))
         return
-    try:
-        run(todo, asked.jobs)
-    finally:
-        keep(todo)
+    run(todo, asked.jobs)
 
 
 if __name__ == "__main__":

@@ -52,17 +52,23 @@ def test_a_row_brings_its_models_and_an_unknown_one_is_refused():
 def write(out, more="pass"):
     """A command that writes the summary of a run directory."""
     code = f"import pathlib; {more}; p = pathlib.Path({str(out)!r}); p.mkdir(parents=True)"
-    return ["-c", f"{code}; (p / 'summary.json').write_text('1')"]
+    return ["-c", f"{code}; (p / 'summary.json').write_text('1')", str(out)]
 
 
 def test_tasks_run_in_order_and_what_failed_is_named(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(study, "COMMAND", [sys.executable])
-    first = study.Task("first", write(tmp_path / "first"), tmp_path / "first")
+    first = study.Task("first", write(tmp_path / "first"), tmp_path / "kept")
     check = f"assert pathlib.Path({str(tmp_path / 'first')!r}).exists()"
-    second = study.Task("second", write(tmp_path / "second", check), tmp_path / "second", [first])
-    third = study.Task("third", ["-c", "raise SystemExit(3)"], tmp_path / "third")
+    words = write(tmp_path / "second", check)
+    second = study.Task("second", words, tmp_path / "kept" / "second", [first])
+    words = ["-c", "raise SystemExit(3)", str(tmp_path / "third")]
+    third = study.Task("third", words, tmp_path / "kept" / "third")
     with pytest.raises(SystemExit, match="failed: third"):
         study.run([second, first, third], 1)
     assert second.done
+    assert (tmp_path / "kept" / "second" / "summary.json").read_text() == "1"
+    assert not (tmp_path / "kept" / "third").exists()
+    (tmp_path / "kept" / "summary.json").unlink()
     study.run([first, second], 2)  # nothing is left to do
+    assert (tmp_path / "kept" / "summary.json").read_text() == "1"
     assert capfd.readouterr().out.count(" -c ") == 3

@@ -15,9 +15,9 @@ CLASSES = 3
 class Linear(nn.Module):
     """Three linear scores of six features; it can be told to be slow, or to fail after a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 3) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(3)
+        generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(6, CLASSES, generator=generator))
         self.rows = 0
 
@@ -31,6 +31,10 @@ class Linear(nn.Module):
 
 def linear() -> Linear:
     return Linear()
+
+
+def another() -> Linear:
+    return Linear(seed=4)
 
 
 def narrow() -> nn.Module:

@@ -134,21 +134,25 @@ def attack(
         smoothed = classifier(config, memory)
         passes = len(rows) * (steps * draws + smoothed.cost)  # the votes a question spares too
         with ProgressBar(f"attack {run}", passes * len(factors), "passes") as bar:
-            smoothed.base.on_votes = bar.advance
+            smoothed.candidates.on_votes(bar.advance)
             for done, factor in enumerate(factors, start=1):
                 bar.note(f"at {factor:g} R")
-                points = adversarial(
-                    smoothed.base.model,
-                    x,
-                    classes,
-                    sigma,
-                    factor * radius,
-                    noise=smoothed.noise,
-                    steps=steps,
-                    draws=draws,
-                    seed=seed,
-                    on_passes=bar.advance,
-                )
+                points = torch.empty_like(x)
+                for base in smoothed.candidates.classifiers:
+                    its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
+                    if its:
+                        points[its] = adversarial(
+                            base.model,
+                            x[its],
+                            classes[its],
+                            sigma[its],
+                            factor * radius[its],
+                            noise=smoothed.noise,
+                            steps=steps,
+                            draws=draws,
+                            seed=seed,
+                            on_passes=bar.advance,
+                        )
                 certificates = smoothed.certify(
                     points,
                     at_radii=config.get("at_radii"),
@@ -183,11 +187,13 @@ def attack(
 
 def classifier(config: dict[str, Any], memory: Memory) -> SmoothedClassifier:
     """The smoothed classifier of a run, with its policy, its seed and a memory."""
-    loaded = models.load(config["model"], config["weights"], num_classes=config["num_classes"])
+    specs = [(config["model"], config["weights"])]
+    specs += [(spec, None) for spec in config.get("alternatives", [])]
+    classes = config["num_classes"]
     policy = dict(config["policy"])
     return SmoothedClassifier(
-        loaded.module,
-        config["num_classes"],
+        [models.load(spec, weights, num_classes=classes).module for spec, weights in specs],
+        classes,
         sigma=POLICIES[policy.pop("name")](**policy),
         noise=NOISES[config["noise"]],
         memory=memory,

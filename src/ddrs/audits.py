@@ -113,7 +113,7 @@ def _row_faults(row: Row, asked: Asked) -> Iterator[tuple[str, str]]:
     certificate = Certificate.from_row(row)
     for fault in certificate_faults(certificate):
         yield "certificate", fault
-    wanted = {"model_digest": asked.model_digest, "norm": asked.norm}
+    wanted: dict[str, Any] = {"norm": asked.norm}
     if asked.memory_is_its_own:
         wanted |= asked.same
         if certificate.n not in asked.times:
@@ -122,6 +122,12 @@ def _row_faults(row: Row, asked: Asked) -> Iterator[tuple[str, str]]:
         if not low * (1 - FLOAT32) <= certificate.sigma <= high * (1 + FLOAT32):
             message = f"its sigma is {certificate.sigma}, the run's is from {low} to {high}"
             yield "configuration", message
+    if certificate.model_digest not in asked.model_digests:
+        known = " or ".join(asked.model_digests)
+        yield (
+            "configuration",
+            f"its model_digest is {certificate.model_digest}, the run's is {known}",
+        )
     for key, value in wanted.items():
         if getattr(certificate, key) != value:
             message = f"its {key} is {getattr(certificate, key)}, the run's is {value}"

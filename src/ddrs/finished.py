@@ -43,7 +43,7 @@ class Asked:
     Attributes:
         inputs: how many there are.
         same: columns that have one value in all rows that the run made itself.
-        model_digest: of the classifier, whoever made the row.
+        model_digests: of the classifiers that there were to choose from, whoever made the row.
         norm: likewise.
         sigmas: the least and the largest sigma that the policy may choose.
         times: the numbers of votes at which an input may have stopped.
@@ -55,7 +55,7 @@ class Asked:
 
     inputs: int
     same: dict[str, Any]
-    model_digest: str
+    model_digests: tuple[str, ...]
     norm: Norm
     sigmas: tuple[float, float]
     times: tuple[int, ...]
@@ -116,7 +116,7 @@ def _asked(config: Mapping[str, Any]) -> Asked:
     return Asked(
         inputs=int(config["inputs"]),
         same={key: config[key] for key in ("n0", "alpha", "bound", "seed")} | {"looks": len(times)},
-        model_digest=config["model_digest"],
+        model_digests=tuple(config.get("model_digests", [config["model_digest"]])),
         norm=NOISES[config["noise"]].norm,
         sigmas=check_range(policy.initial, low, high),
         times=times,

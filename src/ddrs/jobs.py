@@ -31,6 +31,8 @@ class CertifyJob:
         data: dataset spec (`ddrs.data.load`).
         model: classifier spec (`ddrs.models.load`).
         weights: weights file, where the spec needs one.
+        alternatives: specs of further classifiers: each input gets the one that promises it the
+            largest radius. It takes a policy that looks at each input.
         split: which part of the dataset.
         policy: how sigma is chosen.
         sigma: the fixed scale, or where the policy starts; by default the scale the model was
@@ -66,6 +68,7 @@ class CertifyJob:
     data: str
     model: str
     weights: str | None = None
+    alternatives: tuple[str, ...] = ()
     split: Split = "test"
     policy: PolicyName = "fixed"
     sigma: float | None = None
@@ -109,6 +112,11 @@ class CertifyJob:
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
         ask(self.at_radii, self.radius_tolerance)
+        if self.alternatives and self.policy == "fixed":
+            raise ConfigurationError(
+                "alternative classifiers take a policy that looks at each input: use "
+                "--policy search"
+            )
         if self.memory in PLACES:
             if self.read_only:
                 raise ConfigurationError("read-only needs a memory that is there: give its URL")
@@ -142,8 +150,9 @@ class CertifyJob:
         asked = asdict(self)
         for key in ("sigma", "low", "high", "steps", "lr", "draws", "search_votes", "batch_size"):
             del asked[key]
-        if not self.read_only:
-            del asked["read_only"]  # as in runs that were made before there was a choice
+        for key in ("read_only", "alternatives"):
+            if not asked[key]:
+                del asked[key]  # as in runs that were made before there was a choice
         return {
             "kind": "certify",
             **asked,

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from torch import Tensor, bfloat16, nn
 
 from ddrs.bounds import Bound, check_bound
+from ddrs.candidates import Candidates, Chosen
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import certify, predict
 from ddrs.errors import ConfigurationError, DDRSError, StoreError, StoreMismatchError
 from ddrs.memory import Memory, Resolution
 from ddrs.noise import Gaussian, Noise
-from ddrs.sampling import Question, ask, look_times, sample
+from ddrs.sampling import Question, ask, look_times
 from ddrs.sigma import FixedSigma, SigmaPolicy
 from ddrs.streams import fresh_seed
 from ddrs.version import __version__
@@ -37,14 +38,15 @@ class SmoothedClassifier:
     Args:
         model: maps float inputs `[batch, *input]` to scores `[batch, num_classes]`; normalisation
             is its first layer, so that radii are in the units of the input. It is used in
-            evaluation mode and comes back as it was.
+            evaluation mode and comes back as it was. Or several of them: each input gets the one
+            that promises it the largest radius (`ddrs.candidates`), with a policy as `sigma`.
         num_classes: number of classes.
         sigma: noise scale, in the units of the input, or a policy that chooses it per input.
         noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
         memory: regions certified so far. It is bound to this classifier, noise and norm. A
             read-only one answers from them and stores nothing: outside of them an answer has radius
             0 and the outcome `unrecorded`.
-        n0: votes that select the class.
+        n0: votes of each model that select the class.
         n: votes that certify it; the most of them, where `certify` is asked a question.
         alpha: probability with which one certificate may be wrong.
         bound: `"one-sided"` or `"two-sided"` (`ddrs.bounds.probability_bounds`).
@@ -64,7 +66,7 @@ class SmoothedClassifier:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Sequence[nn.Module],
         num_classes: int,
         *,
         sigma: float | SigmaPolicy = 0.25,
@@ -101,14 +103,19 @@ class SmoothedClassifier:
         if memory is not None and not isinstance(memory, Memory):
             raise ConfigurationError(f"memory must be a Memory, got {memory!r}; use Memory(url)")
         self.policy = sigma
-        self.base = NoisyClassifier(
-            model,
-            num_classes,
-            self.noise,
-            batch_size=batch_size,
-            precision=precision,
-            compile=compile,
-        )
+        classifiers = [
+            NoisyClassifier(
+                each,
+                num_classes,
+                self.noise,
+                batch_size=batch_size,
+                precision=precision,
+                compile=compile,
+            )
+            for each in (model if isinstance(model, Sequence) else [model])
+        ]
+        self.candidates = Candidates(classifiers, sigma, n0)
+        self.base = classifiers[0]
         self.memory = memory
         self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed
         if memory is not None:
@@ -117,12 +124,12 @@ class SmoothedClassifier:
                     f"the memory holds {memory.norm} balls, but {noise.name} noise certifies "
                     f"{noise.norm}; use Memory(url, norm={noise.norm!r})"
                 )
-            memory.bind(self.base.digest, noise.name)
+            memory.bind(self.candidates.digest, noise.name)
 
     @property
     def cost(self) -> int:
         """The most noisy forward passes that one certificate takes."""
-        return self.n0 + self.policy.cost + self.n
+        return self.candidates.cost + self.n
 
     def certify(
         self,
@@ -182,8 +189,8 @@ class SmoothedClassifier:
             return []
         with self._at_work(inputs):
             if self.memory is None:
-                sigma, _, _ = self._choose(inputs)
-                counts = self.base.count_each(inputs, sigma, self.n, "prediction")
+                chosen = self.candidates.choose(inputs)
+                counts = self.candidates.count_each(inputs, chosen, self.n, "prediction")
                 return [predict(row, alpha=self.alpha) for row in counts]
             return self._predict_from(self.memory, inputs)
 
@@ -202,49 +209,23 @@ class SmoothedClassifier:
                 answers.append(self._resolve(memory, [point], [candidates[row]])[0].prediction)
         return answers
 
-    def _choose(
-        self, inputs: Inputs
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Noise scale, selected class and votes spent, each `[batch]`."""
-        self.base.check_unchanged()
-        selection = self.base.count_each(inputs, self.policy.initial, self.n0, "selection")
-        selected = selection.argmax(axis=1)
-        choice = self.policy.choose(self.base, inputs, selected)
-        return choice.sigma, selected, choice.votes + self.n0
-
     def _own_certificates(self, inputs: Inputs, question: Question | None) -> list[Certificate]:
-        sigmas, selected, spent = self._choose(inputs)
-        counts = sample(
-            self.base,
-            inputs,
-            sigmas,
-            selected,
-            question,
-            n=self.n,
-            alpha=self.alpha,
-            bound=self.bound,
+        chosen = self.candidates.choose(inputs)
+        counts = self.candidates.sample(
+            inputs, chosen, question, n=self.n, alpha=self.alpha, bound=self.bound
         )
         looks = len(look_times(self.n, question))
         return [
-            self._certificate(
-                inputs, row, counts[row], looks, int(selected[row]), float(sigma), int(before)
-            )
-            for row, (sigma, before) in enumerate(zip(sigmas, spent, strict=True))
+            self._certificate(inputs, row, chosen, counts[row], looks) for row in range(len(inputs))
         ]
 
     def _certificate(
-        self,
-        inputs: Inputs,
-        row: int,
-        counts: npt.NDArray[np.int64],
-        looks: int,
-        selected: int,
-        sigma: float,
-        before: int,
+        self, inputs: Inputs, row: int, chosen: Chosen, counts: npt.NDArray[np.int64], looks: int
     ) -> Certificate:
+        sigma = float(chosen.sigma[row])
         claim = certify(
             counts,
-            selected,
+            int(chosen.selected[row]),
             sigma=sigma,
             noise=self.noise,
             alpha=self.alpha,
@@ -269,9 +250,9 @@ class SmoothedClassifier:
             looks=looks,
             n0=self.n0,
             alpha=self.alpha,
-            votes=before + n,
+            votes=int(chosen.votes[row]) + n,
             input_digest=inputs.digests[row],
-            model_digest=self.base.digest,
+            model_digest=self.candidates.digest_of(chosen, row),
             seed=inputs.seed,
             version=__version__,
         )
@@ -295,7 +276,7 @@ class SmoothedClassifier:
     def _at_work(self, inputs: Inputs) -> Iterator[None]:
         """Freeze the model, and tell an error what was being certified."""
         try:
-            with self.base.frozen():
+            with self.candidates.frozen():
                 yield
         except DDRSError as error:
             raise type(error)(

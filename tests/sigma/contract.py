@@ -99,6 +99,19 @@ class SigmaPolicyContract:
 class PerInputContract(SigmaPolicyContract):
     """What a policy that really looks at the input must do besides."""
 
+    def test_it_tells_the_radius_that_its_votes_promise(self, noise):
+        x = torch.tensor([[0.3, 1.0], [-0.2, 0.0], [0.4, -2.0]])
+        choice = self.choose(noise, model=Halfspace([1.0, 0.0]), classes=2, x=x)
+        assert (choice.radius.dtype, choice.radius.shape) == (np.float64, (3,))
+        distance = x[:, 0].abs().double().numpy()
+        # The radius is the same at every scale here, and the luckiest of them is chosen.
+        assert ((choice.radius > 0.7 * distance) & (choice.radius < 2 * distance)).all()
+
+    def test_a_class_that_never_wins_promises_no_radius(self):
+        base = NoisyClassifier(Halfspace([1.0, 0.0]), 2, NOISES["gaussian"])
+        inputs = Inputs.of(torch.tensor([[40.0, 0.0]]), seed=0)
+        assert self.policy().choose(base, inputs, np.array([1])).radius.tolist() == [0.0]
+
     def test_far_from_every_boundary_a_larger_scale_is_found(self):
         x = torch.tensor([[40.0, 0.0], [-40.0, 3.0]])
         choice = self.choose(NOISES["gaussian"], model=Halfspace([1.0, 0.0]), classes=2, x=x)

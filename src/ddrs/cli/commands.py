@@ -90,6 +90,14 @@ def certify(
     weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="Weights for the model.")
     ] = None,
+    alternative: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC",
+            help="A further classifier; may be given several times. Each input gets the one with "
+            "the largest radius to be expected. Only with a policy.",
+        ),
+    ] = None,
     sigma: Annotated[
         float | None,
         typer.Option(
@@ -176,6 +184,7 @@ def certify(
         data=data_spec,
         model=model,
         weights=weights,
+        alternatives=tuple(alternative or ()),
         split=split,
         policy=policy,
         sigma=sigma,

@@ -17,6 +17,8 @@ from ddrs.votes import Inputs, NoisyClassifier
 
 __all__ = ["CLAMP", "GradientSigma", "radius_objective"]
 
+Floats = npt.NDArray[np.float64]
+
 CLAMP = 1e-3
 """Class probabilities are kept in [CLAMP, 1 - CLAMP] before Phi^-1, which is infinite at 0 and 1.
 
@@ -108,19 +110,27 @@ class GradientSigma:
         end = np.concatenate(parts) if parts else np.empty(0)
         at_start = classifier.count_each(inputs, self.initial, CHECK_VOTES, "gradient-check")
         at_end = classifier.count_each(inputs, end, CHECK_VOTES, "gradient-check")
-        sigma = np.array(
-            [
-                reached
-                if self._estimate(classifier, reached, after[c])
-                > self._estimate(classifier, self.initial, before[c])
-                else self.initial
-                for reached, before, after, c in zip(end, at_start, at_end, selected, strict=True)
-            ]
+        rows = np.arange(len(inputs))
+        before = self._estimates(
+            classifier, np.full_like(end, self.initial), at_start[rows, selected]
         )
-        return SigmaChoice(sigma, np.full(len(inputs), self.cost, dtype=np.int64))
+        after = self._estimates(classifier, end, at_end[rows, selected])
+        return SigmaChoice(
+            np.where(after > before, end, self.initial),
+            np.full(len(inputs), self.cost, dtype=np.int64),
+            np.maximum(before, after),
+        )
 
-    def _estimate(self, classifier: NoisyClassifier, sigma: float, count: int) -> float:
-        return estimated_radius(classifier.noise, sigma, count, CHECK_VOTES)
+    def _estimates(
+        self, classifier: NoisyClassifier, sigma: Floats, counts: npt.NDArray[np.int64]
+    ) -> Floats:
+        return np.array(
+            [
+                estimated_radius(classifier.noise, scale, count, CHECK_VOTES)
+                for scale, count in zip(sigma.tolist(), counts.tolist(), strict=True)
+            ],
+            dtype=np.float64,
+        )
 
     def _ascend(
         self, classifier: NoisyClassifier, inputs: Inputs, selected: npt.NDArray[np.int64]

@@ -23,10 +23,13 @@ class SigmaChoice:
     Attributes:
         sigma: `[batch]` float64, in the units of the input.
         votes: `[batch]` int64, forward passes spent on the choice.
+        radius: `[batch]` float64, what these promise at that sigma: an estimate, and one that luck
+            has a part in, not a bound; None from a policy that looks at no votes.
     """
 
     sigma: npt.NDArray[np.float64]
     votes: npt.NDArray[np.int64]
+    radius: npt.NDArray[np.float64] | None = None
 
 
 class SigmaPolicy(Protocol):

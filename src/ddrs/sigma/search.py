@@ -93,17 +93,17 @@ class SearchSigma:
         low, high = check_range(self.initial, self.low, self.high)
         scales = np.tile(self.scales(), (len(inputs), 1))
         votes = _votes(classifier, inputs, selected, scales, first, "search")
-        best = self._best(classifier.noise, scales, votes, np.full_like(votes, first))
+        best, _ = self._best(classifier.noise, scales, votes, np.full_like(votes, first))
         around = best[:, None] * np.exp(np.linspace(-SPREAD, SPREAD, NEAR))
         around = np.clip(around, low, high)
         more = _votes(classifier, inputs, selected, around, second, "search-near")
-        sigma = self._best(
+        sigma, radius = self._best(
             classifier.noise,
             np.concatenate([scales, around], axis=1),
             np.concatenate([votes, more], axis=1),
             np.concatenate([np.full_like(votes, first), np.full_like(more, second)], axis=1),
         )
-        return SigmaChoice(sigma, np.full(len(inputs), self.cost, dtype=np.int64))
+        return SigmaChoice(sigma, np.full(len(inputs), self.cost, dtype=np.int64), radius)
 
     def _parts(self) -> tuple[int, int]:
         """Votes a scale, of the first and of the second half."""
@@ -116,15 +116,15 @@ class SearchSigma:
         sigma: Floats,
         votes: npt.NDArray[np.int64],
         n: npt.NDArray[np.int64],
-    ) -> Floats:
-        """`[batch]` candidates that the votes speak for; arguments `[batch, scales]`."""
+    ) -> tuple[Floats, Floats]:
+        """Candidates that the votes speak for, and their radii; arguments `[batch, scales]`."""
         candidates = self.candidates()
         curve = fit_curve(self._features(sigma), votes, n, self._prior())
         p = special.ndtr(np.einsum("bf,cf->bc", curve, self._features(candidates)))
         cast = n.sum(axis=1, keepdims=True)
         radii = soft_radii(noise, candidates, (cast * p + 0.5) / (cast + 1))
-        best: Floats = candidates[nearest_good(radii, np.abs(np.log(candidates / self.initial)))]
-        return best
+        best = nearest_good(radii, np.abs(np.log(candidates / self.initial)))
+        return candidates[best], radii[np.arange(len(radii)), best]
 
     def _features(self, sigma: Floats) -> Floats:
         """`[..., features]` terms of Phi^-1(p), each at most 1, for `[...]` scales."""

@@ -59,6 +59,35 @@ def test_a_run_holds_what_the_contract_names(tmp_path: Path) -> None:
         assert memory.audit().ok
 
 
+def test_each_input_gets_one_of_several_classifiers(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:toy:another",))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["alternatives"] == ["py:toy:another"]
+    used = {row["model_digest"] for row in rows(tmp_path / "run")}
+    assert len(used) == 2
+    assert used == set(config["model_digests"])
+    assert config["model_digest"] not in used
+    assert audit_run(tmp_path / "run").ok
+    certify_run(asked, tmp_path / "run", quiet=True)  # the same run
+    with pytest.raises(RunError):
+        certify_run(job(data, policy="search"), tmp_path / "run", quiet=True)
+    certify_run(job(data, policy="search"), tmp_path / "one", quiet=True)
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert not {"alternatives", "model_digests"} & set(config)
+
+
+def test_an_alternative_that_does_not_fit_leaves_no_run_behind(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:toy:narrow",))
+    with pytest.raises(ModelError):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    with pytest.raises(ConfigurationError, match="use --policy search"):
+        job(data, alternatives=("py:toy:another",))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_is_given_again_without_work(tmp_path: Path) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
     first = certify_run(job(data), tmp_path / "run", quiet=True)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ddrs import data, models
+from ddrs.candidates import Candidates
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.data import Dataset
 from ddrs.digests import input_digest
@@ -45,29 +46,39 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
         DDRSError: nothing was skipped and every row before the error is kept.
     """
     dataset = data.load(job.data, job.split)
-    loaded = models.load(job.model, job.weights, num_classes=dataset.num_classes)
+    loaded = [
+        models.load(spec, weights, num_classes=dataset.num_classes)
+        for spec, weights in [
+            (job.model, job.weights),
+            *((each, None) for each in job.alternatives),
+        ]
+    ]
     classes = _check_fit(loaded, dataset)
     # A scale is a standard deviation or a half-width: one does not stand in for the other.
-    policy = job.build_policy(loaded.sigma if loaded.noise in (None, job.noise) else None)
+    trained = loaded[0].sigma if loaded[0].noise in (None, job.noise) else None
+    policy = job.build_policy(trained)
     noise = NOISES[job.noise]
-    trial = NoisyClassifier(
-        loaded.module, classes, noise, precision=job.precision, compile=job.compile
-    )
-    with trial.frozen():
-        trial.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
+    trials = [
+        NoisyClassifier(each.module, classes, noise, precision=job.precision, compile=job.compile)
+        for each in loaded
+    ]
+    for trial in trials:
+        with trial.frozen():
+            trial.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
     config = job.record(
         policy,
         inputs=min(len(dataset), job.limit or len(dataset)),
         num_classes=classes,
-        model_digest=trial.digest,
+        model_digest=Candidates(trials, policy, job.n0).digest,
         version=__version__,
+        **({"model_digests": [trial.digest for trial in trials]} if job.alternatives else {}),
     )
     with Run(out, config) as run:
         if run.summary is not None:
             return run.summary
         with _memory(job, run, noise) as memory:
             smoothed = SmoothedClassifier(
-                loaded.module,
+                [each.module for each in loaded],
                 classes,
                 sigma=policy,
                 noise=noise,
@@ -114,7 +125,7 @@ def _certify_rest(
     # The bar goes by the most votes that inputs can take: those that a question spares count too.
     unit = "votes" if job.question is None else "settled"
     with ProgressBar(title, total * smoothed.cost, unit, done=votes_done, quiet=quiet) as bar:
-        smoothed.base.on_votes = bar.advance
+        smoothed.candidates.on_votes(bar.advance)
         while rest:
             bar.note(f"{total - len(rest)}/{total} inputs")
             indices, rest = rest[:group], rest[group:]
@@ -160,18 +171,23 @@ def _row(index: int, label: int, clean: int, certificate: Certificate) -> Row:
     }
 
 
-def _check_fit(loaded: models.LoadedModel, dataset: Dataset) -> int:
-    """The number of classes, if the model and the dataset can go together."""
-    classes = loaded.num_classes or dataset.num_classes
+def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
+    """The number of classes, if the models and the dataset can go together."""
+    classes = loaded[0].num_classes or dataset.num_classes
     if classes < dataset.num_classes:
         raise ModelError(
-            f"{loaded.source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
+            f"{loaded[0].source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
         )
-    if loaded.input_shape is not None and tuple(loaded.input_shape) != dataset.shape:
-        raise InputError(
-            f"{loaded.source} takes inputs of shape {list(loaded.input_shape)} but those of "
-            f"{dataset.name} have {list(dataset.shape)}"
-        )
+    for each in loaded:
+        if each.num_classes not in (None, classes):
+            raise ModelError(
+                f"{each.source} has {each.num_classes} classes but {loaded[0].source} has {classes}"
+            )
+        if each.input_shape is not None and tuple(each.input_shape) != dataset.shape:
+            raise InputError(
+                f"{each.source} takes inputs of shape {list(each.input_shape)} but those of "
+                f"{dataset.name} have {list(dataset.shape)}"
+            )
     return classes
 
 

@@ -77,20 +77,25 @@ def tasks(names: list[str]) -> list[Task]:
     checks: dict[str, Task] = {}
     for name in sorted(names or rows, key=lambda name: (rows[name]["order"], name)):
         row = rows[name]
-        model = training(row["model"], common["train"], found)
+        model, *others = (
+            training(each, common["train"], found)
+            for each in (row["model"], *row.get("alternatives", []))
+        )
         options = common["certify"] | {"model": str(model.out)} | row["certify"]
+        if others:
+            options["alternative"] = [str(other.out) for other in others]
         found[name] = Task(
             name,
             ddrs("certify", options, RUNS / "rows" / name),
             kept=RESULTS / name,
-            after=[model],
+            after=[model, *others],
         )
         validated = f"{name} on validation inputs"
         checks[validated] = Task(
             validated,
             ddrs("certify", options | common["validate"], RUNS / "validated" / name),
             kept=RESULTS / name / "validation",
-            after=[model],
+            after=[model, *others],
         )
     return [*found.values(), *checks.values()]
 

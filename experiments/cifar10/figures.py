@@ -1,0 +1,228 @@
+"""The figures of `report.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from stored import KINDS, METHODS, Certified, Entry, Input, shared
+
+from ddrs.errors import DDRSError
+from ddrs.evaluation import accuracy_interval
+from ddrs.evaluation.figures import COLOURS, INK, plain
+from ddrs.finished import read_run
+from ddrs.orders import reorder
+
+CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PIXELS = "pixel values in [0, 1]"
+
+RADII = (0.0, 0.25, 0.5, 0.75, 1.0)  # lines against K
+SHOWN = 8  # images of a line of examples
+ORDERS, SEED = 10, 0
+
+Picture = tuple[str, str, Figure | None]
+"""A name; a caption, or why there is no figure; the figure."""
+
+
+def draw_all(entries: Sequence[Entry], norm: str) -> Iterator[Picture]:
+    """All figures of the rows of one norm."""
+    entries = [entry for entry in entries if entry.test is not None]
+    adaptive = [entry for entry in entries if entry.kind != "fixed"]
+    if entries:
+        yield draw_curves(entries, norm)
+    yield draw_steps(entries)
+    yield draw_gains(adaptive, [entry for entry in entries if entry.kind == "fixed"], norm)
+    yield draw_examples(adaptive)
+    yield draw_orders(adaptive)
+
+
+def panels(count: int, across: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, plain and with common axes."""
+    columns = min(across, count)
+    rows = ceil(count / columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    for axes in grid[:count]:
+        plain(axes)
+        axes.tick_params(labelbottom=True, labelleft=True)
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, grid[:count]
+
+
+def draw_curves(entries: Sequence[Entry], norm: str) -> Picture:
+    """A panel for each method: the best row of each kind at each radius, and the rows, pale."""
+    inputs = shared([entry.test for entry in entries])
+    methods = [method for method in METHODS if any(e.method == method for e in entries)]
+    figure, grid = panels(len(methods), 3, 5.2, 4.4)
+    for axes, method in zip(grid, methods, strict=True):
+        for kind, colour in zip(KINDS, COLOURS, strict=False):
+            some = [e.test for e in entries if (e.method, e.kind) == (method, kind)]
+            if not some:
+                continue
+            radii, *curves = curves_of(some, inputs)
+            for curve in curves:
+                axes.plot(radii, curve, color=colour, linewidth=0.8, alpha=0.35)
+            label = f"{kind}, best of {len(some)}" if len(some) > 1 else f"{kind}, 1 row"
+            best = np.max(curves, axis=0)
+            axes.plot(radii, best, ".-", color=colour, linewidth=1.8, markersize=5, label=label)
+        axes.set(title=METHODS[method], xlabel=f"{norm} radius ({PIXELS})", ylim=(0, 1))
+        axes.set_xlim(left=0)
+        axes.legend(framealpha=0.85, edgecolor="none", fontsize=9)
+    grid[0].set_ylabel("certified accuracy")
+    caption = (
+        f"Certified accuracy on {len(inputs)} test inputs, a panel for each method of training. "
+        "Pale: the rows. Strong: the best row of a kind at each radius, chosen on these inputs as "
+        "in the paper's Figures 3 to 5. Dots are the radii that were asked; lines only join them."
+    )
+    return "curves", caption, figure
+
+
+def curves_of(certified: Sequence[Certified], inputs: Sequence[Input]) -> list[npt.NDArray[Any]]:
+    """Radii that all of these were asked at, and for each the certified accuracy there."""
+    grids = [{*one.grid} for one in certified if one.grid is not None]
+    largest = max(max(one.right.values()) for one in certified)
+    radii = sorted(set.intersection(*grids)) if grids else np.arange(0, largest + 0.05, 0.05)
+    curves = [[one.mean(float(r), inputs) for r in radii] for one in certified]
+    # One zero ends a curve; more would only lie on the axis.
+    end = next((k + 1 for k in range(len(radii)) if not any(c[k] for c in curves)), len(radii))
+    return [np.array(numbers[:end], dtype=np.float64) for numbers in (radii, *curves)]
+
+
+def draw_steps(entries: Sequence[Entry]) -> Picture:
+    """Certified accuracy against K, for rows that differ in nothing else."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if "steps" in entry.options:
+            rest = {key: value for key, value in entry.options.items() if key != "steps"}
+            groups.setdefault(f"{entry.model} {sorted(rest.items())}", []).append(entry)
+    found = [sorted(some, key=lambda e: e.options["steps"]) for some in groups.values()]
+    found = [some for some in found if len(some) > 1]
+    if not found:
+        return "steps", "No two rows that differ only in K are certified yet.", None
+    figure, grid = panels(len(found), 3, 5.8, 4.4)
+    for axes, some in zip(grid, found, strict=True):
+        fixed = [e for e in entries if (e.model, e.kind) == (some[0].model, "fixed")]
+        steps = [0] * len(fixed) + [entry.options["steps"] for entry in some]
+        rows = [entry.test for entry in (*fixed, *some)]
+        inputs = shared(rows)
+        for radius, colour in zip(RADII, COLOURS, strict=False):
+            asked = [(k, one.mean(radius, inputs)) for k, one in zip(steps, rows, strict=True)]
+            points = [(k, accuracy) for k, accuracy in asked if accuracy is not None]
+            draw_points(axes, points, len(inputs), color=colour, label=f"{radius:g}")
+        axes.set(title=f"{some[0].model}, {len(inputs)} inputs", ylim=(0, 1))
+        axes.set(xlabel="ascent steps K of Algorithm 1")
+        axes.legend(title="at radius", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    grid[0].set_ylabel("certified accuracy")
+    caption = (
+        "Certified accuracy on test inputs against K (the paper's Figure 7), with 95 % "
+        "Clopper-Pearson intervals; K = 0 is the fixed sigma of the same model."
+    )
+    return "steps", caption, figure
+
+
+def draw_points(axes: Axes, points: list[tuple[int, float]], inputs: int, **style: str) -> None:
+    """Accuracies with their Clopper-Pearson intervals."""
+    if not points:
+        return
+    x, y = np.array(points).T
+    ends = np.array([accuracy_interval(round(accuracy * inputs), inputs) for accuracy in y]).T
+    axes.errorbar(x, y, np.abs(ends - y), fmt=".-", elinewidth=0.8, capsize=2, **style)
+
+
+def draw_gains(adaptive: Sequence[Entry], fixed: Sequence[Entry], norm: str) -> Picture:
+    """For each input its sigma, and the radius gained over the fixed sigma of the same model."""
+    base = {entry.model: entry for entry in fixed}
+    pairs = [(entry, base[entry.model]) for entry in adaptive if entry.model in base]
+    if not pairs:
+        return "gains", "No row has a row of fixed sigma on the same model yet.", None
+    figure, grid = panels(len(pairs), 3, 4.6, 3.6)
+    for axes, (entry, other) in zip(grid, pairs, strict=True):
+        inputs = shared([entry.test, other.test])
+        gains = entry.test.scores(None, inputs) - other.test.scores(None, inputs)
+        sigmas = [entry.test.sigma[one] for one in inputs]
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.axvline(other.test.sigma[inputs[0]], color=INK, linewidth=0.8, linestyle="--")
+        axes.scatter(sigmas, gains, s=9, color=COLOURS[0], alpha=0.5, linewidths=0)
+        counts = f"{(gains > 0).sum()} gain, {(gains < 0).sum()} lose, mean {gains.mean():+.3f}"
+        axes.set_title(f"{entry.title}\n{counts}", fontsize=10)
+    figure.supxlabel(f"sigma chosen for the input ({PIXELS})")
+    figure.supylabel(f"{norm} radius gained ({PIXELS})")
+    caption = (
+        "Each test input: the sigma that was chosen for it, and the certified radius that it "
+        "gained over the fixed sigma of the same model (dashed). A wrong answer counts as radius "
+        "0. Where votes stopped once a grid of radii was settled, a gain is the difference of two "
+        "lower bounds."
+    )
+    return "gains", caption, figure
+
+
+def draw_examples(adaptive: Sequence[Entry]) -> Picture:
+    """Test images with the smallest, middle and largest sigmas of the first row."""
+    if not adaptive:
+        return "examples", "No row with a sigma for each input is certified yet.", None
+    entry = adaptive[0]
+    try:
+        asked, rows = read_run(entry.test.path)
+        dataset = asked.load_data(rows)
+    except DDRSError as error:
+        return "examples", f"No pictures of examples: {error}", None
+    rows.sort(key=lambda row: (row["sigma"], row["index"]))
+    shown = min(SHOWN, len(rows))
+    middle = (len(rows) - shown) // 2
+    names = ("smallest", "median", "largest")
+    figure = Figure(figsize=(1.35 * shown, 5.4), layout="constrained")
+    grid = figure.subplots(3, shown, squeeze=False)
+    for line, name, start in zip(grid, names, (0, middle, len(rows) - shown), strict=True):
+        for axes, row in zip(line, rows[start : start + shown], strict=True):
+            image = dataset[row["index"]][0].numpy()
+            axes.imshow(np.moveaxis(image, 0, -1))
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            axes.set_xlabel(f"{CLASSES[row['label']]}\n{row['sigma']:.3f}", fontsize=9)
+        line[0].set_ylabel(f"{name} sigma")
+    caption = (
+        f"Test images of {entry.title} with the smallest, the middle and the largest of the sigmas "
+        f"chosen for its {len(rows)} inputs; below each its label and its sigma ({PIXELS})."
+    )
+    return "examples", caption, figure
+
+
+def draw_orders(adaptive: Sequence[Entry]) -> Picture:
+    """How the ACR of each row depends on the order in which its memory meets the inputs."""
+    if not adaptive:
+        return "orders", "No row with a sigma for each input is certified yet.", None
+    try:
+        found = [reorder(entry.test.path, ORDERS, seed=SEED, quiet=True) for entry in adaptive]
+    except DDRSError as error:
+        return "orders", f"Other orders cannot be tried: {error}", None
+    figure = Figure(figsize=(9.5, 1.4 + 0.32 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    plain(axes)
+    for place, one in enumerate(found):
+        axes.plot(
+            [one.acr.lowest, one.acr.highest],
+            [place, place],
+            color=COLOURS[0],
+            linewidth=5,
+            alpha=0.4,
+            solid_capstyle="butt",
+        )
+        axes.plot(one.acr.run, place, "o", color=COLOURS[0], markersize=5)
+        text = f"{one.changed_class} change class, {one.changed_radius} radius"
+        axes.annotate(
+            text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9
+        )
+    axes.set_yticks(range(len(found)), [entry.title for entry in adaptive], parse_math=False)
+    axes.set(xlabel=f"ACR ({PIXELS})", ylim=(len(found) - 0.5, -0.5))
+    caption = (
+        f"ACR of each row in the order of the test set (dot) and over {ORDERS} shuffled orders "
+        f"(bar: lowest to highest; seed {SEED}), each with a fresh memory; beside it, how many "
+        "inputs change class or radius in some order."
+    )
+    return "orders", caption, figure

@@ -1,0 +1,398 @@
+"""Every table and figure of the CIFAR-10 study, made again from its stored certificates.
+
+    python experiments/cifar10/report.py [--out DIR]
+
+It reads `results/` and writes `tables.md` and the figures that are in it. What is not certified yet
+is named there, and what can be made without it is made. Two questions are kept apart: what somebody
+gains who chooses one row by validation data ("deployable"), and the best row at each radius on the
+test data ("envelope"), which is how the paper's tables were formed.
+
+Run it from the root of the project: the pictures need the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from figures import draw_all
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import bootstrap
+from stored import HERE, KINDS, METHODS, Certified, Entry, read_study, shared
+
+from ddrs.errors import DDRSError, RunError
+from ddrs.evaluation import accuracy_interval, compare, radius_key, rounded_down
+from ddrs.evaluation.figures import write_figure
+from ddrs.evaluation.files import replace_file
+from ddrs.evaluation.rounding import rounded_up
+
+MADE_BY = "`python experiments/cifar10/report.py`"
+
+RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
+PERCENT = f"{LEVEL:.0%}".replace("%", " %")
+NONE = "-"
+
+NORMS = {"l2": "l2: Gaussian noise", "l1": "l1: uniform noise"}
+RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
+OUTCOMES = ("trimmed", "inherited")
+ALONE = r" \*"
+
+# Alfarra et al. 2022: certified accuracy in % at RADII and 2, then the ACR; l1 without these.
+PAPER = """
+l2 gaussian  fixed Cohen         79.9 58.3 40.1 29.2 20.2 13.1  7.3 0    0.591
+l2 gaussian  DS    Cohen-DS      77.2 64.5 47.8 38.3 27.6 16.5  8.0 1.2  0.784
+l2 gaussian  DS2   Cohen-DS2     79.8 66.5 50.4 39.2 29.1 18.3  8.8 1.4  0.764
+l2 smoothadv fixed SmoothAdv     76.0 62.4 46.7 34.6 26.5 19.5 12.9 0    0.681
+l2 smoothadv DS    SmoothAdv-DS  75.7 66.4 52.1 38.8 30.6 22.2 15.0 4.2  0.799
+l2 smoothadv DS2   SmoothAdv-DS2 76.2 66.8 52.8 39.3 30.8 22.6 15.1 4.3  0.812
+l2 macer     fixed MACER         78.8 59.3 43.6 34.7 26.6 19.4 13.0 0    0.702
+l2 macer     DS    MACER-DS      79.5 66.7 52.3 43.0 30.8 19.5 12.8 3.97 0.841
+l2 macer     DS2   MACER-DS2     82.4 68.3 52.7 43.5 31.7 20.6 13.8 3.65 0.807
+l1 uniform   fixed Yang          92 83 75 71 46
+l1 uniform   DS    Yang-DS       92 89 82 76 58
+"""
+
+
+def best(candidates: Sequence[Entry], radius: float | None) -> Entry | None:
+    """The best on validation inputs at a radius, by ACR for None; None where nobody was asked.
+
+    Of several with one accuracy it is that of the largest ACR, then the first of the study.
+    """
+    inputs = shared([entry.validation for entry in candidates]) if candidates else []
+    scored = [
+        ((score, entry.validation.mean(None, inputs)), entry)
+        for entry in candidates
+        if (score := entry.validation.mean(radius, inputs)) is not None
+    ]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def interval(differences: npt.NDArray[Any]) -> str:
+    """Percentile bootstrap of the mean of paired differences, `[inputs]`; inputs are resampled."""
+    if len(differences) < 2:
+        return NONE
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return f"{found.low:+.3f} to {found.high:+.3f}"
+
+
+def all_rows(entries: Sequence[Entry]) -> str:
+    """What came of each row, on all its inputs."""
+    done = [(entry, entry.test) for entry in entries if entry.test is not None]
+    if not done:
+        return "No row is certified yet."
+    lines, widths = [], []
+    for entry, test in done:
+        (found,) = compare([test.run])
+        accuracies = [test.mean(radius, test.right) for radius in RADII]
+        widths.append(half_width(accuracies, len(test.right)))
+        steps = f", K = {entry.options['steps']}" if "steps" in entry.options else ""
+        lines.append(
+            [
+                entry.title + ALONE * (found["sound_together"] is False),
+                entry.model,
+                RULES[entry.options["policy"]] + steps,
+                f"{'at most ' * (test.grid is not None)}{test.config['n']}",
+                f"{test.config['alpha']:g}",
+                str(len(test.right)),
+                acr_text(found["acr"], [test]),
+                *map(number, accuracies),
+                str(found["abstained"]),
+                f"{found['votes'] / len(test.right):.0f}",
+                number(found["clean_accuracy"]),
+                *(NONE if found[key] is None else str(found[key]) for key in OUTCOMES),
+            ]
+        )
+    names = ["row", "model", "policy", "n", "alpha", "inputs", "ACR", *map(at, RADII)]
+    names += ["abstained", "votes per input", "clean accuracy", *OUTCOMES]
+    alone = any(line[0].endswith(ALONE) for line in lines)
+    notes = [
+        f"The accuracy at r is the certified one; {PERCENT} Clopper-Pearson intervals reach at "
+        f"most {rounded_up(max(widths), 3)} to either side. The clean accuracy is that of the "
+        "classifier without noise.",
+        "No row is chosen here. Sigma is the one of the training (fixed) or chosen by the policy "
+        "for each input, whose label it does not know.",
+        *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
+        sources([test for _, test in done]),
+    ]
+    return markdown(names, lines, left=3) + bullets(notes)
+
+
+def deployable(entries: Sequence[Entry], norm: str) -> str:
+    """One row chosen on validation inputs, beside the strongest fixed sigma chosen there."""
+    methods = list(dict.fromkeys(entry.method for entry in entries))
+    with_fixed = {entry.method for entry in entries if entry.kind == "fixed"}
+    scopes = [methods] * (len(methods) > 1) + [[m] for m in methods if m in with_fixed]
+    parts = []
+    for scope in scopes:
+        some = [entry for entry in entries if entry.method in scope]
+        title = METHODS[scope[0]] if len(scope) == 1 else "All methods"
+        parts += [f"#### {title}", deployable_in(some, norm, scope)]
+    return "\n\n".join(parts)
+
+
+def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -> str:
+    """The comparison among the rows of some methods."""
+    ready = [entry for entry in entries if entry.test and entry.validation]
+    fixed = [entry for entry in ready if entry.kind == "fixed"]
+    adaptive = [entry for entry in ready if entry.kind != "fixed"]
+    others = len(entries) - len(ready)
+    left_out = f" Without results on both kinds of inputs, and left out: {others}." * bool(others)
+    chosen = best(adaptive, None)
+    if chosen is None or not fixed:
+        kind = "a sigma per input" if chosen is None else "a fixed sigma"
+        return f"No row of {kind} can be chosen: none has validation and test results.{left_out}"
+    lines = [compared(chosen, fixed, radius, norm, methods) for radius in (*RADII, None)]
+    names = ["", "strongest fixed sigma", "inputs", "fixed", "chosen row", "difference"]
+    names += [f"{PERCENT} interval", "paper: fixed", "paper: DS or DS2"]
+    validated = [entry.validation for entry in ready]
+    acr = chosen.validation.mean(None, shared([entry.validation for entry in adaptive]))
+    notes = [
+        f"Chosen on validation inputs alone: the row once, by its ACR "
+        f"({acr_text(acr, [chosen.validation])}), among {len(adaptive)} with a sigma per input; "
+        f"the strongest of {len(fixed)} with a fixed sigma anew at each radius, by its accuracy "
+        f"there, of equals the one of the largest ACR.{left_out}",
+        f"Figures and differences are of the test inputs that both have. Intervals are of {PERCENT}"
+        f" and of the paired difference: a percentile bootstrap over inputs ({RESAMPLES} "
+        f"resamples, seed {SEED}), each line by itself, the choices taken as they are. A "
+        'difference of ACRs that are "at least" is one of lower bounds.',
+        "The paper's columns are the best of its rows on test data, with a ResNet-18: not chosen "
+        "as ours are, so not to be compared line by line.",
+        f"Validation: {about(validated)} {sources([entry.test for entry in ready])}",
+    ]
+    heading = f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`)."
+    return f"{heading}\n\n{markdown(names, lines, left=2)}{bullets(notes)}"
+
+
+def compared(
+    chosen: Entry, fixed: Sequence[Entry], radius: float | None, norm: str, methods: Sequence[str]
+) -> list[str]:
+    """A line of that table: at one radius, or of the ACR for None."""
+    paper = [
+        paper_text([paper_row(norm, method, kind) for method in methods for kind in kinds], radius)
+        for kinds in (("fixed",), ("DS", "DS2"))
+    ]
+    base = best(fixed, radius)
+    name = "ACR" if radius is None else at(radius)
+    if base is None:
+        return [name, *[NONE] * 6, *paper]
+    inputs = shared([chosen.test, base.test])
+    ours, theirs = (entry.test.scores(radius, inputs) for entry in (chosen, base))
+    if ours is None or theirs is None:
+        return [name, base.title, str(len(inputs)), *[NONE] * 4, *paper]
+    means = [
+        f"{scores.mean():.3f}" if radius is not None else acr_text(scores.mean(), [entry.test])
+        for scores, entry in ((theirs, base), (ours, chosen))
+    ]
+    difference = f"{(ours - theirs).mean():+.3f}"
+    spread = interval(ours - theirs)
+    return [name, base.title, str(len(inputs)), *means, difference, spread, *paper]
+
+
+def envelope(entries: Sequence[Entry], norm: str) -> str:
+    """The best of all rows of a method and kind, anew at each radius, on the test inputs."""
+    done = [entry.test for entry in entries if entry.test is not None]
+    if not done:
+        return "No row is certified yet."
+    inputs, radii = shared(done), (*RADII, 2.0)
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for method in METHODS:
+        for kind in KINDS:
+            found = [e for e in entries if (e.method, e.kind) == (method, kind)]
+            groups |= {(method, kind): found} if found else {}
+    lines, accuracies = [], []
+    for (method, kind), rows in groups.items():
+        tests = [entry.test for entry in rows if entry.test is not None]
+        means = [[one.mean(radius, inputs) for one in tests] for radius in (*radii, None)]
+        tops = [max((a for a in some if a is not None), default=None) for some in means]
+        accuracies += tops[:-1]
+        oracle = None
+        if tests:
+            oracle = np.max([one.scores(None, inputs) for one in tests], axis=0).mean()
+        lines.append(
+            [
+                METHODS[method] + KINDS[kind],
+                f"{len(tests)} of {len(rows)}",
+                *map(number, tops[:-1]),
+                acr_text(tops[-1], tests),
+                acr_text(oracle, tests),
+            ]
+        )
+        row = paper_row(norm, method, kind)
+        if row:
+            cells = [paper_text([row], radius) for radius in (*radii, None)]
+            lines.append([f"{row['name']} (paper)", NONE, *cells[:-1], NONE, cells[-1]])
+    names = ["best of", "rows", *map(at, radii), "ACR of the best row", "ACR of the best by input"]
+    notes = [
+        "Each cell is the best of the rows that there are, over sigma, rule and K, chosen on these "
+        "very test inputs, for a fixed sigma and for one per input alike: what an oracle reaches "
+        "and nobody can deploy. The last column takes the best row for each input, as the paper's "
+        "ACR seems to.",
+        f"{PERCENT} Clopper-Pearson intervals, which do not know of this choice, reach at most "
+        f"{rounded_up(half_width(accuracies, len(inputs)), 3)} to either side on the "
+        f"{len(inputs)} inputs that all these rows have.",
+        "The paper's rows are of a ResNet-18 with n = 100000, alpha = 0.001.",
+        sources(done),
+    ]
+    return markdown(names, lines, left=1) + bullets(notes)
+
+
+def paper_row(norm: str, method: str, kind: str) -> dict[Any, Any]:
+    """The paper's name for a row, its accuracy by radius, and its ACR by None; {} for no row."""
+    for line in PAPER.strip().splitlines():
+        *key, name = line.split()[:4]
+        numbers = [float(cell) for cell in line.split()[4:]]
+        if key == [norm, method, kind]:
+            acr = numbers.pop() if len(numbers) > len(RADII) else None
+            radii = (*RADII, 2.0)[: len(numbers)]
+            accuracies = {r: number / 100 for r, number in zip(radii, numbers, strict=True)}
+            return {"name": name, **accuracies, None: acr}
+    return {}
+
+
+def paper_text(rows: Iterable[dict[Any, Any]], radius: float | None) -> str:
+    """The largest of the paper's figures at a radius, the ACR for None."""
+    figures = [row[radius] for row in rows if row.get(radius) is not None]
+    return number(max(figures, default=None))
+
+
+def acr_text(acr: float | None, certified: Sequence[Certified]) -> str:
+    """An ACR, rounded down: a lower bound where votes stopped once a grid of radii was settled."""
+    if acr is None:
+        return NONE
+    return "at least " * any(one.grid is not None for one in certified) + rounded_down(acr, 3)
+
+
+def half_width(accuracies: Iterable[float | None], inputs: int) -> float:
+    """How far the intervals of these accuracies reach to a side at most."""
+    widths = [0.0]
+    for accuracy in accuracies:
+        if accuracy is not None:
+            low, high = accuracy_interval(round(accuracy * inputs), inputs, LEVEL)
+            widths += [accuracy - low, high - accuracy]
+    return max(widths)
+
+
+def number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def bullets(notes: Iterable[str]) -> str:
+    """What is said below a table."""
+    return "\n\n" + "\n".join(f"- {note}" for note in notes)
+
+
+def at(radius: float) -> str:
+    return f"r={radius_key(radius)}"
+
+
+def about(certified: Sequence[Certified]) -> str:
+    """What these were certified on, and how."""
+
+    def distinct(value: Callable[[Certified], object]) -> str:
+        return " / ".join(dict.fromkeys(str(value(one)) for one in certified))
+
+    most = "at most " * any(one.grid is not None for one in certified)
+    return (
+        f"{distinct(lambda one: one.config['data'])}, {distinct(lambda one: len(one.right))} "
+        f"inputs, n {most or '= '}{distinct(lambda one: one.config['n'])}, "
+        f"n0 = {distinct(lambda one: one.config['n0'])}, "
+        f"alpha = {distinct(lambda one: one.config['alpha'])}."
+    )
+
+
+def sources(certified: Sequence[Certified]) -> str:
+    """The same with the models, and how to make it again."""
+    models = ", ".join(dict.fromkeys(Path(one.config["model"]).name for one in certified))
+    return f"Test: {about(certified)} Models: {models}. Made again by {MADE_BY}."
+
+
+def markdown(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
+    """An aligned table; the first `left` columns are texts."""
+    table = Table(box=box.MARKDOWN)
+    for number, name in enumerate(names):
+        table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    text = StringIO()
+    Console(file=text, width=2000, markup=False, emoji=False).print(table)
+    return "\n".join(line.strip() for line in text.getvalue().strip().splitlines())
+
+
+def coverage(entries: Sequence[Entry], results: Path) -> str:
+    """Which results are there, and which are not yet."""
+    parts = []
+    for part in ("test", "validation"):
+        waiting = [f"`{entry.name}`" for entry in entries if getattr(entry, part) is None]
+        text = f"Certified on {part} inputs: {len(entries) - len(waiting)} of {len(entries)} rows."
+        parts.append(text + f" Missing: {', '.join(waiting)}." * bool(waiting))
+    unknown = sorted({path.name for path in results.iterdir()} - {entry.name for entry in entries})
+    parts += [f"Results of no row, not used: {', '.join(unknown)}."] * bool(unknown)
+    return "\n\n".join(parts)
+
+
+def build(results: Path, out: Path) -> None:
+    """Write `tables.md` and the figures that it shows.
+
+    Args:
+        results: a folder for each row that is done, as `study.py` keeps them.
+        out: where to write; what is there is replaced file by file, once all is made.
+
+    Raises:
+        DDRSError: no results, damaged ones, or `out` cannot be written.
+    """
+    if not results.is_dir():
+        raise RunError(f"there are no results in {results}: first certify rows with study.py run")
+    entries = read_study(results)
+    parts = ["# CIFAR-10: the tables", coverage(entries, results)]
+    pictures = {}
+    for norm, title in NORMS.items():
+        some = [entry for entry in entries if entry.norm == norm]
+        if not some:
+            continue
+        parts += [f"## {title}", "### All rows", all_rows(some)]
+        parts += ["### Deployable", deployable(some, norm)]
+        parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
+        for name, caption, figure in draw_all(some, norm):
+            if figure is not None:
+                pictures[f"{name}-{norm}.png"] = figure
+                parts.append(f"![{name}]({name}-{norm}.png)")
+            parts.append(caption)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write in {out}: {error.strerror}; choose another --out") from error
+    for name, figure in pictures.items():
+        write_figure(figure, out / name)
+    replace_file(out / "tables.md", ("\n\n".join(parts) + "\n").encode(), "tables")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=HERE, metavar="DIR")
+    try:
+        build(HERE / "results", parser.parse_args().out)
+    except DDRSError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The rows of the CIFAR-10 study, read back with what came of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ddrs.errors import RunError
+from ddrs.evaluation import read_run, read_sigmas
+from ddrs.evaluation.sources import Run
+from ddrs.noise import NOISES
+from ddrs.runs import read_config
+
+HERE = Path(__file__).parent
+KEPT = ("config.json", "summary.json", "certificates.parquet")
+
+METHODS = {
+    "gaussian": "Gaussian",
+    "smoothadv": "SmoothAdv",
+    "macer": "MACER",
+    "several": "One of several by input",
+    "uniform": "Uniform",
+}
+KINDS = {"fixed": ", fixed sigma", "DS": "-DS", "DS2": "-DS2", "range": " on a range"}
+
+Input = tuple[int, int]
+"""Index and label: rows are compared on the inputs that they share."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What came of one certification.
+
+    Attributes:
+        path: its folder.
+        run: title, rows and summary.
+        config: what was asked.
+        right: the radius of an input that was answered rightly; -1, short of every radius, for the
+            others.
+        sigma: of each input.
+    """
+
+    path: Path
+    run: Run
+    config: dict[str, Any]
+    right: dict[Input, float]
+    sigma: dict[Input, float]
+
+    @property
+    def grid(self) -> tuple[float, ...] | None:
+        """The only radii that the votes were to settle, between which radii are low; None: all."""
+        asked = self.config.get("at_radii")
+        return None if asked is None else tuple(asked)
+
+    def scores(self, radius: float | None, inputs: Iterable[Input]) -> npt.NDArray[Any] | None:
+        """By input, 1 if it is certified at the radius, else 0; for None what it adds to the ACR.
+
+        None if the radius was not asked.
+        """
+        right = np.array([self.right[one] for one in inputs])
+        if radius is None:
+            return np.maximum(right, 0.0)
+        if self.grid is not None and radius not in self.grid:
+            return None
+        return (right >= radius).astype(np.float64)
+
+    def mean(self, radius: float | None, inputs: Iterable[Input]) -> float | None:
+        """The certified accuracy at a radius, the ACR for None; None if that was not asked."""
+        scores = self.scores(radius, inputs)
+        return None if scores is None else float(scores.mean())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the study: what its files say, and what came of it, as far as it is there.
+
+    `kind` is `fixed` or, where sigma is chosen for each input, how the model was trained: DS with
+    one sigma, DS2 with one for every example, `range` on a range of them. `method` is the noise
+    where that is not Gaussian, and `several` where each input gets one of several classifiers.
+    """
+
+    name: str
+    title: str
+    model: str
+    norm: str
+    method: str
+    kind: str
+    options: dict[str, Any]
+    test: Certified | None
+    validation: Certified | None
+
+
+def read_study(results: Path) -> list[Entry]:
+    """The rows of the study in their order, with the results that there are."""
+    rows = {path.stem: read_options(path) for path in (HERE / "rows").glob("*.toml")}
+    return [
+        read_entry(name, rows[name], results)
+        for name in sorted(rows, key=lambda name: (rows[name]["order"], name))
+    ]
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())
+
+
+def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
+    model = read_options(HERE / "models" / f"{row['model']}.toml")
+    noise = model.get("noise", "gaussian")
+    method = "several" if "alternatives" in row else model["method"]
+    kind = "DS2" if model.get("data-dependent") else "range" if "sigma-range" in model else "DS"
+    return Entry(
+        name=name,
+        title=row["title"],
+        model=row["model"],
+        norm=NOISES[noise].norm,
+        method=method if noise == "gaussian" else noise,
+        kind="fixed" if row["certify"]["policy"] == "fixed" else kind,
+        options=row["certify"],
+        test=read_certified(results / name, row["title"]),
+        validation=read_certified(results / name / "validation", row["title"]),
+    )
+
+
+def read_certified(path: Path, title: str) -> Certified | None:
+    """The results in a folder; None where they are not all there yet."""
+    if not all((path / name).exists() for name in KEPT):
+        return None
+    _, rows, summary = read_run(path)
+    inputs = [(row.index, row.label) for row in rows]
+    radii = [row.radius if row.correct else -1.0 for row in rows]
+    sigmas = read_sigmas(path) or []
+    return Certified(
+        path,
+        (title, rows, summary),
+        read_config(path),
+        dict(zip(inputs, radii, strict=True)),
+        dict(zip(inputs, sigmas, strict=True)),
+    )
+
+
+def shared(certified: Sequence[Certified]) -> list[Input]:
+    """The inputs that all of these have, in order.
+
+    Raises:
+        RunError: there are none.
+    """
+    inputs = sorted(set.intersection(*({*one.right} for one in certified)))
+    if not inputs:
+        folders = ", ".join(str(one.path) for one in certified)
+        raise RunError(f"no input is in all of {folders}: certify them on the same data")
+    return inputs

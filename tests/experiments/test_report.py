@@ -1,0 +1,404 @@
+"""The tables of the study, from made-up certificates whose figures are known."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ddrs.engines.local import certify_run
+from ddrs.errors import DDRSError
+from ddrs.jobs import CertifyJob
+
+
+def load(name):
+    path = Path(__file__).parents[2] / "experiments" / "cifar10" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+stored, figures, report = load("stored"), load("figures"), load("report")
+
+MODELS = {
+    "one": 'method = "gaussian"',
+    "two": 'method = "gaussian"',
+    "each": 'method = "gaussian"\ndata-dependent = true',
+    "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
+    "box": 'method = "gaussian"\nnoise = "uniform"',
+}
+# name: model and further ones to choose from, certify options
+ROWS = {
+    "fixed-1": ("one", 'policy = "fixed"'),
+    "fixed-2": ("two", 'policy = "fixed"'),
+    "ds-1": ("one", 'policy = "search"'),
+    "ds-2": ("two", 'policy = "search"'),
+}
+
+
+class Study:
+    """A study in a folder of its own, and its results."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.results, self.out = folder, folder / "results", folder / "out"
+        self.results.mkdir()
+        self.has(ROWS)
+        monkeypatch.setattr(stored, "HERE", folder)
+        monkeypatch.setattr(report, "HERE", folder)
+        monkeypatch.setattr(report, "RESAMPLES", 1000)
+
+    def has(self, rows):
+        for kind in ("rows", "models"):
+            shutil.rmtree(self.folder / kind, ignore_errors=True)
+            (self.folder / kind).mkdir()
+        texts = {f"models/{name}": text for name, text in MODELS.items()}
+        for order, (name, (model, options)) in enumerate(rows.items()):
+            model, *others = model.split()
+            about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
+            about += f"\nalternatives = {json.dumps(others)}" * bool(others)
+            texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
+        for name, text in texts.items():
+            (self.folder / f"{name}.toml").write_text(text)
+
+    def put(self, name, radii, *, validation=None, sigma=0.25, at_radii=None):
+        """Results of a row: a radius an input, None for a wrong answer."""
+        folder = self.results / name
+        write_results(folder, radii, sigma, at_radii)
+        if validation is not None:
+            write_results(folder / "validation", validation, sigma, at_radii)
+
+    def tables(self):
+        report.build(self.results, self.out)
+        return (self.out / "tables.md").read_text()
+
+
+def write_results(folder, radii, sigma, at_radii):
+    folder.mkdir(parents=True)
+    correct = [radius is not None for radius in radii]
+    labels = [index % 10 for index in range(len(radii))]
+    columns = {
+        "index": range(len(radii)),
+        "label": labels,
+        "prediction": [
+            one if right else 9 - one for one, right in zip(labels, correct, strict=True)
+        ],
+        "correct": correct,
+        # a wrong answer may well have a radius
+        "radius": [3.0 if radius is None else radius for radius in radii],
+        "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
+    }
+    pq.write_table(pa.table(columns), folder / "certificates.parquet")
+    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    config = {"kind": "certify", "data": f"made-up {folder.name}", "model": "runs/models/one"}
+    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    return Study(tmp_path, monkeypatch)
+
+
+def section(text, *headings):
+    """What is below headings, each looked for after the one before, up to the next heading."""
+    for heading in headings:
+        text = text.partition(f"{heading}\n")[2]
+        assert text, heading
+    return text.partition("\n#")[0]
+
+
+def table(text):
+    """The lines of a table by their first cell: the other cells by the names of their columns."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    names, _, *cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(line) for line in lines}) == 1  # aligned
+    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}
+
+
+def test_rows_are_chosen_on_validation_inputs_even_where_test_inputs_say_otherwise(study):
+    study.put("fixed-1", [0.3, 0.3, None, None], validation=[0.3, 0.3, 0.3, None])
+    study.put("fixed-2", [0.8, 0.8, 0.8, 0.8], validation=[0.8, 0.8, None, None])
+    study.put("ds-1", [0.6, None, None, None], validation=[0.9, 0.9, 0.9, 0.9])
+    study.put("ds-2", [2.0, 2.0, 2.0, 2.0], validation=[0.9, 0.9, 0.9, None])
+
+    text = section(study.tables(), "### Deployable", "#### Gaussian")
+    assert "The chosen row is **Row ds-1** (`ds-1`, model `one`)." in text
+    found = table(text)
+    # At 0.25 three of four validation inputs against two, at 0.5 none against two.
+    assert found["r=0.25"]["strongest fixed sigma"] == "Row fixed-1"
+    assert found["r=0.50"]["strongest fixed sigma"] == "Row fixed-2"
+    # At 1 both have none: the larger validation ACR decides, 0.4 against 0.225.
+    assert found["r=1.00"]["strongest fixed sigma"] == "Row fixed-2"
+    assert found["ACR"]["strongest fixed sigma"] == "Row fixed-2"
+    # The figures themselves are those of the test inputs.
+    keys = ("fixed", "chosen row", "difference")
+    assert [found["r=0.25"][key] for key in keys] == ["0.500", "0.250", "-0.250"]
+    assert [found["r=0.50"][key] for key in keys] == ["1.000", "0.250", "-0.750"]
+    assert [found["ACR"][key] for key in keys] == ["0.800", "0.150", "-0.650"]
+
+
+def test_the_interval_is_of_paired_differences(study):
+    # 18 differences of 0 and 2 of 1: a resampled sum is binomial (20, 0.1), with quantiles 0 and 5;
+    # without pairing the lower end would be far below 0.
+    fixed = [0.4] * 10 + [None] * 10
+    study.put("fixed-1", fixed, validation=fixed)
+    study.put("ds-1", [0.4] * 12 + [None] * 8, validation=fixed)
+    found = table(section(study.tables(), "#### Gaussian"))
+    assert found["r=0.25"]["difference"] == "+0.100"
+    assert found["r=0.25"]["95 % interval"] == "+0.000 to +0.250"
+    # 0.4 more for two of twenty inputs: the same sum times 0.4
+    assert found["ACR"]["difference"] == "+0.040"
+    assert found["ACR"]["95 % interval"] == "+0.000 to +0.100"
+    assert found["r=1.00"]["95 % interval"] == "+0.000 to +0.000"
+
+
+def test_rows_are_compared_on_the_inputs_that_both_have(study):
+    study.put("fixed-1", [0.3, None, 0.3, 0.3], validation=[0.3, 0.3])
+    # Over all four it would be better on validation inputs, over the two shared ones it is not.
+    study.put("fixed-2", [0.3, None], validation=[0.3, None, 0.3, 0.3])
+    study.put("ds-1", [0.6, 0.6], validation=[0.3, 0.3])
+    text = study.tables()
+    found = table(section(text, "#### Gaussian"))["r=0.25"]
+    assert [found[key] for key in ("strongest fixed sigma", "inputs")] == ["Row fixed-1", "2"]
+    assert [found[key] for key in ("fixed", "difference")] == ["0.500", "+0.500"]
+    assert table(section(text, "### All rows"))["Row fixed-1"]["r=0.25"] == "0.750"
+    assert table(section(text, "envelope"))["Gaussian, fixed sigma"]["r=0.25"] == "0.500"
+
+
+def test_what_has_no_validation_results_is_not_chosen(study):
+    study.put("fixed-1", [0.3, 0.3])
+    study.put("ds-1", [0.6, 0.6])
+    text = section(study.tables(), "#### Gaussian")
+    assert "No row of a sigma per input can be chosen: none has validation" in text
+    assert "left out: 4." in text
+    assert "|" not in text
+    write_results(study.results / "ds-1" / "validation", [0.3, 0.3], 0.5, None)
+    text = section(study.tables(), "#### Gaussian")
+    assert "No row of a fixed sigma can be chosen" in text
+    assert "|" not in text
+    write_results(study.results / "fixed-1" / "validation", [0.3, 0.3], 0.5, None)
+    study.put("ds-2", [0.9, 0.9])
+    text = section(study.tables(), "#### Gaussian")
+    assert "**Row ds-1**" in text
+    assert "Without results on both kinds of inputs, and left out: 2." in text
+
+
+def test_the_envelope_takes_the_best_at_each_radius_on_test_inputs(study):
+    study.put("fixed-1", [0.3, 0.3, 0.3, None])
+    study.put("fixed-2", [None, 1.1, None, None])
+    study.put("ds-1", [0.5, 0.5, 0.5, 0.5])
+    found = table(section(study.tables(), "### The paper's envelope"))
+    fixed = found["Gaussian, fixed sigma"]
+    assert fixed["rows"] == "2 of 2"
+    radii = ("r=0.00", "r=0.25", "r=0.50", "r=1.00", "r=1.25", "r=2.00")
+    assert [fixed[r] for r in radii] == ["0.750", "0.750", "0.250", "0.250", "0.000", "0.000"]
+    # best row: 1.1 / 4 against 0.9 / 4; best by input: (0.3 + 1.1 + 0.3) / 4
+    acrs = ("ACR of the best row", "ACR of the best by input")
+    assert [fixed[key] for key in acrs] == ["0.275", "0.425"]
+    assert found["Gaussian-DS"]["rows"] == "1 of 2"
+    paper = found["Cohen-DS (paper)"]
+    assert [paper[r] for r in radii] == ["0.772", "0.645", "0.478", "0.276", "0.165", "0.012"]
+    assert [paper[key] for key in acrs] == ["-", "0.784"]
+    groups = ["Gaussian, fixed sigma", "Cohen (paper)", "Gaussian-DS", "Cohen-DS (paper)"]
+    assert list(found) == groups
+
+
+def test_the_papers_figures_stand_beside_the_choice(study):
+    study.has(ROWS | {"macer": ("range", 'policy = "search"')})
+    study.put("fixed-2", [0.3, 0.3], validation=[0.3, 0.3])
+    study.put("ds-1", [0.3, 0.3], validation=[0.3, 0.3])
+    study.put("fixed-2-old", [0.3])
+    text = study.tables()
+    gaussian = table(section(text, "#### Gaussian"))
+    every = table(section(text, "#### All methods"))
+    keys = ("paper: fixed", "paper: DS or DS2")
+    # Cohen .401 and -DS2 .504 at 0.5; of all, MACER-DS2 has the best DS2 at 0
+    assert [gaussian["r=0.50"][key] for key in keys] == ["0.401", "0.504"]
+    assert [gaussian["ACR"][key] for key in keys] == ["0.591", "0.784"]
+    assert [every["r=0.00"][key] for key in keys] == ["0.799", "0.824"]
+    assert "Results of no row, not used: fixed-2-old." in text
+
+
+def test_between_the_radii_of_a_grid_nothing_is_claimed(study):
+    grid = [0.0, 0.25, 0.5]
+    study.put("fixed-1", [0.3, 0.3], validation=[0.3, 0.3], at_radii=grid)
+    study.put("ds-1", [0.6, 0.6], validation=[0.6, 0.6])
+    text = study.tables()
+    rows = table(section(text, "### All rows"))
+    keys = ("ACR", "n", "r=0.25", "r=0.75")
+    stopped = ["at least 0.300", "at most 1234", "1.000", "-"]
+    assert [rows["Row fixed-1"][key] for key in keys] == stopped
+    assert [rows["Row ds-1"][key] for key in keys] == ["0.600", "1234", "1.000", "0.000"]
+    chosen = table(section(text, "#### Gaussian"))
+    assert chosen["r=0.75"]["strongest fixed sigma"] == "-"
+    assert chosen["r=0.75"]["difference"] == "-"
+    assert [chosen["ACR"][key] for key in ("fixed", "chosen row")] == ["at least 0.300", "0.600"]
+    envelope = table(section(text, "envelope"))["Gaussian, fixed sigma"]
+    assert [envelope[key] for key in ("r=0.50", "r=0.75")] == ["0.000", "-"]
+    assert envelope["ACR of the best by input"] == "at least 0.300"
+
+
+def test_what_is_missing_is_named_and_the_rest_is_made(study):
+    study.put("fixed-1", [0.25, None, None, None])  # a radius that is reached counts
+    study.put("ds-2", [0.3, 0.3])
+    (study.results / "ds-2" / "summary.json").unlink()  # only half is there yet
+    text = study.tables()
+    assert "Certified on test inputs: 1 of 4 rows. Missing: `fixed-2`, `ds-1`, `ds-2`." in text
+    assert "Certified on validation inputs: 0 of 4 rows." in text
+    rows = table(section(text, "### All rows"))
+    assert list(rows) == ["Row fixed-1"]
+    expected = {"model": "one", "policy": "fixed", "inputs": "4", "alpha": "0.001"}
+    expected |= {"ACR": "0.062", "r=0.25": "0.250", "votes per input": "300"}
+    expected |= {"clean accuracy": "0.625", "abstained": "0", "trimmed": "-"}
+    assert {key: rows["Row fixed-1"][key] for key in expected} == expected
+    # Clopper-Pearson for 1 of 4 reaches from 0.0063 to 0.8059; for 0 of 4 to 0.6024
+    assert "reach at most 0.603 to either side" in section(text, "### All rows")
+    assert table(section(text, "envelope"))["Gaussian-DS"]["r=0.25"] == "-"
+    assert (study.out / "curves-l2.png").exists()
+    assert "No row with a sigma for each input is certified yet." in text
+
+
+def test_kinds_and_norms_follow_from_the_model(study):
+    rows = {
+        "fixed": ("each", 'policy = "fixed"'),
+        "ds": ("one", 'policy = "gradient"\nsteps = 900'),
+        "ds2": ("each", 'policy = "search"'),
+        "range": ("range", 'policy = "search"'),
+        "any": ("one range", 'policy = "search"'),
+        "box": ("box", 'policy = "search"\nnoise = "uniform"'),
+    }
+    study.has(rows)
+    for name in rows:
+        study.put(name, [0.3])
+    found = [(e.kind, e.norm, e.method) for e in stored.read_study(study.results)]
+    kinds = [(kind, "l2", "gaussian") for kind in ("fixed", "DS", "DS2")]
+    others = [("range", "l2", "macer"), ("DS", "l2", "several"), ("DS", "l1", "uniform")]
+    assert found == [*kinds, *others]
+    l2, l1 = study.tables().split("## l1")
+    assert list(table(section(l2, "### All rows"))) == [f"Row {n}" for n in rows if n != "box"]
+    assert table(section(l2, "### All rows"))["Row ds"]["policy"] == "Algorithm 1, K = 900"
+    assert list(table(section(l1, "### All rows"))) == ["Row box"]
+    assert table(section(l1, "envelope"))["Yang-DS (paper)"]["r=1.00"] == "0.580"
+    assert (study.out / "curves-l1.png").exists()
+
+
+def test_curves_are_the_best_row_at_each_radius(study):
+    study.put("fixed-1", [0.3, 0.3, None], at_radii=[0, 0.25, 0.5, 1, 1.5])
+    study.put("fixed-2", [0.8, None, None], at_radii=[0, 0.25, 0.5, 0.75, 1, 1.5])
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_curves(entries, "l2")
+    (axes,) = figure.axes
+    best = axes.lines[-1]
+    assert best.get_label() == "fixed, best of 2"
+    # the radii that both were asked, up to the first one that nobody reaches
+    assert best.get_xdata().tolist() == [0, 0.25, 0.5, 1]
+    assert best.get_ydata().tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0])
+
+
+def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
+    steps = 'policy = "gradient"\nsteps = '
+    rows = {
+        "k900": ("one", f"{steps}900"),
+        "k100": ("one", f"{steps}100"),
+        "other model": ("two", f"{steps}300"),
+        "other draws": ("one", f"{steps}300\ndraws = 8"),
+        "fixed-1": ("one", 'policy = "fixed"'),
+    }
+    study.has(rows)
+    for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1), strict=True):
+        study.put(name, [radius, None])
+    entries = stored.read_study(study.results)
+    _, _, figure = figures.draw_steps(entries)
+    (axes,) = figure.axes
+    lines = {bars.get_label(): bars.lines[0].get_xydata().tolist() for bars in axes.containers}
+    assert lines["0.25"] == [[0, 0], [100, 0.5], [900, 0.5]]
+    assert lines["0.5"] == [[0, 0], [100, 0], [900, 0.5]]
+    _, reason, figure = figures.draw_steps(entries[1:])
+    assert "No two rows that differ only in K" in reason
+    assert figure is None
+
+
+def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
+    study.put("fixed-1", [0.3, 0.5, None, 0.2], sigma=0.25)
+    study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
+    study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_gains(entries[2:], entries[:2], "l2")
+    (axes,) = figure.axes
+    points = axes.collections[0].get_offsets()
+    assert np.allclose(points, [(0.4, 0.2), (0.5, -0.5), (0.6, 0.25)])
+    assert axes.get_title() == "Row ds-1\n2 gain, 1 lose, mean -0.017"
+
+
+def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.random((20, 3, 1, 2)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=images, y=np.arange(20) % 3)
+    data = f"npz:{tmp_path / 'data.npz'}"
+    job = CertifyJob(data, "py:toy:linear", policy="search", sigma=0.5, n=50, seed=1)
+    certify_run(job, study.results / "ds-1", quiet=True)
+    rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_examples(entries)
+    shown = [axes.get_xlabel().split("\n")[1] for axes in figure.axes]
+    ascending = sorted(f"{row['sigma']:.3f}" for row in rows)
+    assert shown == ascending[:8] + ascending[6:14] + ascending[-8:]
+    first = min(rows, key=lambda row: (row["sigma"], row["index"]))
+    image = figure.axes[0].images[0].get_array()
+    assert np.array_equal(image, np.moveaxis(images[first["index"]], 0, -1))
+    assert figure.axes[0].get_xlabel().startswith(figures.CLASSES[first["label"]])
+    text = study.tables()
+    assert "over 10 shuffled orders" in text
+    assert {"examples-l2.png", "orders-l2.png"} <= {path.name for path in study.out.iterdir()}
+    (tmp_path / "data.npz").unlink()
+    text = study.tables()
+    assert "No pictures of examples: " in text
+    assert "Other orders cannot be tried: " in text
+    assert "examples-l2.png" not in text
+
+
+def test_results_that_cannot_be_used_leave_the_tables_as_they_are(study):
+    study.put("fixed-1", [0.3], validation=[0.3])
+    study.put("ds-1", [0.3], validation=[0.3])
+    before = study.tables()
+    assert table(section(before, "#### Gaussian"))["ACR"]["95 % interval"] == "-"  # of one input
+    path = study.results / "ds-1" / "certificates.parquet"
+    other = pq.read_table(path).to_pylist()[0] | {"index": 7}
+    pq.write_table(pa.Table.from_pylist([other]), path)
+    with pytest.raises(DDRSError, match=r"no input is in all of .*certify them on the same data"):
+        study.tables()
+    path.write_bytes(b"PAR1")
+    with pytest.raises(DDRSError, match="damaged"):
+        study.tables()
+    assert (study.out / "tables.md").read_text() == before
+
+
+def test_the_command_writes_where_it_is_told_or_says_why_not(study, monkeypatch):
+    study.put("fixed-1", [0.3])
+    out, file = study.folder / "else" / "where", study.folder / "rows" / "ds-1.toml"
+    monkeypatch.setattr(sys, "argv", ["report.py", "--out", str(out)])
+    report.main()
+    assert "Row fixed-1" in (out / "tables.md").read_text()
+    monkeypatch.setattr(sys, "argv", ["report.py", "--out", str(file)])
+    with pytest.raises(SystemExit, match=r"error: cannot write in .*choose another --out"):
+        report.main()
+    shutil.rmtree(study.results)
+    with pytest.raises(SystemExit, match=r"error: there are no results in .*study.py run"):
+        report.main()
+
+
+def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
+    (tmp_path / "results").mkdir()
+    report.build(tmp_path / "results", tmp_path / "out")
+    text = (tmp_path / "out" / "tables.md").read_text()
+    rows = [path.stem for path in (report.HERE / "rows").glob("*.toml")]
+    assert f"Certified on test inputs: 0 of {len(rows)} rows." in text
+    assert all(f"`{name}`" in text for name in rows)
+    assert text.count("No row is certified yet.") == 4  # two tables, l2 and l1

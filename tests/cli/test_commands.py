@@ -110,6 +110,8 @@ def test_without_memory_the_command_says_what_that_means(
         (["audit", "sqlite:///gone.db", "--orders", "2"], 2, "takes a run directory"),
         (["certify", "--data", "digits", "--model", "py:toy:linear", "--sigma", "1",
           "--read-only", "--out", "OUT"], 2, "give its URL"),
+        (["certify", "--data", "digits", "--model", "py:toy:linear", "--alternative",
+          "py:toy:another", "--out", "OUT"], 2, "--policy search"),
         (["memory", "stats", "sqlite:///gone.db"], 1, "no memory at"),
         (["memory", "stats", "memory://"], 1, "no memory at"),
         (["memory", "stats", "gone.db"], 2, "no memory URL"),
@@ -141,6 +143,16 @@ def test_another_configuration_is_refused_in_one_line(
     assert code == 1
     assert "another configuration" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_several_classifiers_can_be_chosen_from(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "several"
+    words = [*certified[:-1], str(run_dir), "--alternative", "py:toy:another"]
+    assert run(capsys, *words)[0] == 0
+    assert len(json.loads((run_dir / "config.json").read_text())["model_digests"]) == 2
+    assert run(capsys, "audit", str(run_dir))[0] == 0
 
 
 def test_a_question_is_named_below_the_table_and_shows_its_radii(

@@ -90,7 +90,7 @@ def adversarial(
             sigma[rows],
             draw(some, draws, noise, generator),
             attack="pgd",
-            epsilon=per_row(distance[rows].to(x), x),  # a ball of its own for every row
+            epsilon=distance[rows],
             steps=steps,
         )
         found.append(pushed(some, point, distance[rows]))

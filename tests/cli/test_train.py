@@ -56,7 +56,7 @@ def test_what_is_given_goes_before_the_preset(
     assert run(capsys, *words)[0] == 0
     config = json.loads((out / "config.json").read_text())
     assert config["sigma_range"] == [0.2, 0.6]
-    published = {"attack": "pgd", "epsilon": 0.25, "m": 1, "warmup": 10}
+    published = {"attack": "pgd", "epsilon": 0.25, "m": 1, "warmup": 10, "relative": False}
     assert config["options"] == {**published, "steps": 1}
     assert (config["epochs"], config["batch_size"], config["augment"]) == (2, 256, False)
 

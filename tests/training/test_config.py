@@ -75,7 +75,8 @@ def test_a_configuration_that_can_never_work_is_refused(options, message):
     [
         ("gaussian", "imagenet", 90, {}),
         ("smoothadv", "cifar10", 150,
-         {"attack": "pgd", "epsilon": 0.25, "steps": 2, "m": 1, "warmup": 10}),
+         {"attack": "pgd", "epsilon": 0.25, "steps": 2, "m": 1, "warmup": 10,
+          "relative": False}),
         ("macer", "cifar10", 440, {"k": 16, "weight": 12.0, "gamma": 8.0, "beta": 16.0}),
     ],
 )  # fmt: skip

@@ -82,7 +82,8 @@ def train(
         typer.Option(
             metavar="NAME=VALUE",
             help="A hyperparameter of the objective, e.g. epsilon=0.5 (smoothadv: attack, epsilon, "
-            "steps, m, warmup) or k=4 (macer: k, weight, gamma, beta). Any number of times.",
+            "steps, m, warmup, relative) or k=4 (macer: k, weight, gamma, beta). Any "
+            "number of times.",
             rich_help_panel=_OBJECTIVE,
         ),
     ] = None,

@@ -13,6 +13,11 @@ from training.objectives.reference import Network, batch, sigmas
 EPSILON = 0.3
 
 
+def each(epsilon, x):
+    """The same ball for every input."""
+    return torch.full((len(x),), epsilon, dtype=x.dtype)
+
+
 def attacked(count=6, shape=(2, 4), m=3, seed=0):
     """A classifier, inputs, labels, scales, draws, and the scores as an attack sees them."""
     model = Table(math.prod(shape), 4)
@@ -33,12 +38,13 @@ def length(change):
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 3, 3)], ids=str)
 def test_points_are_those_of_the_formulas(name, steps, m, shape):
     model, x, y, sigma, draws, scores = attacked(12, shape, m)
-    found = ATTACKS[name](scores, x, y, EPSILON, steps)
+    epsilon = torch.linspace(0.05, 0.6, 12, dtype=x.dtype)
+    found = ATTACKS[name](scores, x, y, epsilon, steps)
     network = Network(model.first.detach().numpy(), model.second.detach().numpy())
     for row in range(12):
         expected = getattr(reference, name)(
             network, x[row].numpy(), y[row].item(), sigma[row].item(), draws[row].numpy(),
-            EPSILON, steps,
+            epsilon[row].item(), steps,
         )  # fmt: skip
         assert torch.allclose(found[row], torch.from_numpy(expected), rtol=0, atol=1e-10)
 
@@ -47,7 +53,7 @@ def test_points_are_those_of_the_formulas(name, steps, m, shape):
 @pytest.mark.parametrize("epsilon", [1e-3, 0.3, 2.0, 50.0])
 def test_points_lie_in_the_ball_and_in_the_unit_cube(name, epsilon):
     _, x, y, _, _, scores = attacked(60)
-    found = ATTACKS[name](scores, x, y, epsilon, 5)
+    found = ATTACKS[name](scores, x, y, each(epsilon, x), 5)
     assert (length(found - x) <= epsilon * (1 + 1e-12)).all()
     assert found.min() >= 0
     assert found.max() <= 1
@@ -59,7 +65,7 @@ def test_points_lie_in_the_ball_and_in_the_unit_cube(name, epsilon):
 @pytest.mark.parametrize("m", [1, 4])
 def test_pgd_raises_the_loss_more_than_random_directions_do(m):
     _, x, y, _, _, scores = attacked(300, m=m, seed=3)
-    found = pgd(scores, x, y, EPSILON, 4)
+    found = pgd(scores, x, y, each(EPSILON, x), 4)
     generator, better = torch.Generator().manual_seed(9), 0
     for _ in range(5):
         random = torch.randn(x.shape, generator=generator, dtype=x.dtype)
@@ -71,7 +77,7 @@ def test_pgd_raises_the_loss_more_than_random_directions_do(m):
 
 def test_ddn_takes_the_nearest_wrong_point_and_keeps_what_it_cannot_fool():
     _, x, y, _, _, scores = attacked(300, m=3, seed=3)
-    found = ddn(scores, x, y, EPSILON, 8)
+    found = ddn(scores, x, y, each(EPSILON, x), 8)
 
     def wrong(point):
         return scores(point).softmax(-1).mean(1).argmax(1) != y
@@ -88,7 +94,9 @@ def test_ddn_takes_the_nearest_wrong_point_and_keeps_what_it_cannot_fool():
 def test_a_gradient_of_zero_keeps_the_input(name):
     x, y = batch((4, 2, 3), 3)
     flat = torch.tensor([0.0, 1.0, 0.0], dtype=x.dtype)
-    found = ATTACKS[name](lambda point: 0 * point.sum((1, 2), True) + flat, x, y, EPSILON, 3)
+    found = ATTACKS[name](
+        lambda point: 0 * point.sum((1, 2), True) + flat, x, y, each(EPSILON, x), 3
+    )
     assert torch.equal(found, x)
 
 
@@ -100,19 +108,19 @@ def test_a_gradient_whose_square_underflows_still_has_a_direction():
     variable = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(smoothed_loss(linear(variable)[:, None], y).sum(), variable)
     assert 0 < slope.norm(p=torch.inf) < 1e-25
-    found = pgd(lambda point: linear(point)[:, None], x, y, 0.2, 2)
+    found = pgd(lambda point: linear(point)[:, None], x, y, each(0.2, x), 2)
     assert torch.allclose(found, torch.tensor([[0.3, 0.5, 0.5, 0.5]]))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_each_example_is_attacked_by_itself(name):
     model, x, y, sigma, draws, scores = attacked(6)
-    together = ATTACKS[name](scores, x, y, EPSILON, 4)
+    together = ATTACKS[name](scores, x, y, each(EPSILON, x), 4)
     for row in range(6):
         one = slice(row, row + 1)
 
         def alone(point, one=one):
             return noisy_scores(model, point, sigma[one], draws[one])
 
-        found = ATTACKS[name](alone, x[one], y[one], EPSILON, 4)
+        found = ATTACKS[name](alone, x[one], y[one], each(EPSILON, x[one]), 4)
         assert torch.allclose(found, together[one], rtol=0, atol=1e-12)

@@ -28,15 +28,23 @@ class TestWithDDN(ObjectiveContract):
 @pytest.mark.parametrize("shape", [(1, 3), (6, 2, 4), (3, 1, 3, 3)], ids=str)
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("attack", ["pgd", "ddn"])
-def test_value_and_gradient_are_those_of_the_formula(noise, shape, m, attack):
+@pytest.mark.parametrize("relative", [False, True])
+def test_value_and_gradient_are_those_of_the_formula(noise, shape, m, attack, relative):
     model, (x, y), sigma = Table(math.prod(shape[1:]), 4), batch(shape, 4), sigmas(shape[0])
     draws = drawn(noise, (shape[0], m, *shape[1:]), 1)
-    objective = SmoothAdv(attack=attack, epsilon=0.3, steps=3, m=m)
+    objective = SmoothAdv(attack=attack, epsilon=0.3, steps=3, m=m, relative=relative)
+    epsilon = 0.3 * (sigma if relative else torch.ones_like(sigma))
     loss, scores = objective(model, x, y, sigma, noise, torch.Generator().manual_seed(1))
     network = Network(model.first.detach().numpy(), model.second.detach().numpy())
     found = [
         getattr(reference, attack)(
-            network, x[row].numpy(), y[row].item(), sigma[row].item(), draws[row].numpy(), 0.3, 3
+            network,
+            x[row].numpy(),
+            y[row].item(),
+            sigma[row].item(),
+            draws[row].numpy(),
+            epsilon[row].item(),
+            3,
         )
         for row in range(shape[0])
     ]
@@ -68,7 +76,9 @@ def test_on_a_network_with_batch_normalisation_it_beats_random_directions():
         model.train()(2 * x - 0.5)  # statistics to normalise with
     sigma = torch.full((200,), 0.25)
     draws = torch.randn(200, 2, 1, 6, 6, generator=generator)
-    found = adversarial_examples(model, x, y, sigma, draws, attack="pgd", epsilon=0.5, steps=4)
+    found = adversarial_examples(
+        model, x, y, sigma, draws, attack="pgd", epsilon=torch.full((200,), 0.5), steps=4
+    )
     change = (found - x).flatten(1).norm(dim=1)
     assert (change <= 0.5 * (1 + 1e-6)).all()
     assert 0 <= found.min() <= found.max() <= 1
@@ -101,7 +111,7 @@ def test_the_model_comes_back_as_it_was_also_when_it_raises(attack, limit):
     before = state()
     values = {name: value.clone() for name, value in model.state_dict().items()}
     draws = torch.randn(4, 2, 1, 6, 6, generator=generator)
-    options = {"attack": attack, "epsilon": 0.5, "steps": 3}
+    options = {"attack": attack, "epsilon": torch.full((4,), 0.5), "steps": 3}
     if limit < 3:
         with pytest.raises(RuntimeError, match="out of luck"):
             adversarial_examples(model, x, y, torch.ones(4), draws, **options)
@@ -118,7 +128,7 @@ def test_it_attacks_also_where_gradients_are_off():
     draws, options = torch.randn(4, 1, 1, 6, 6, generator=generator), {"attack": "pgd"}
     with torch.no_grad():
         found = adversarial_examples(
-            Normalised(), x, y, torch.ones(4), draws, **options, epsilon=0.5, steps=2
+            Normalised(), x, y, torch.ones(4), draws, **options, epsilon=torch.ones(4) / 2, steps=2
         )
     assert not torch.equal(found, x)
 

@@ -16,7 +16,7 @@ from ddrs.training.objectives.noisy import smoothed_loss
 __all__ = ["ATTACKS", "Attack", "ddn", "pgd"]
 
 Scores = Callable[[Tensor], Tensor]
-Attack = Callable[[Scores, Tensor, Tensor, float, int], Tensor]
+Attack = Callable[[Scores, Tensor, Tensor, Tensor, int], Tensor]
 
 NORM_FACTOR = 0.05
 """DDN's norm shrinks or grows by this share a step (gamma of Rony et al. 2019)."""
@@ -25,7 +25,7 @@ LAST_STEP = 0.01
 """DDN's step length falls from 1 to this along a half cosine (Rony et al. 2019)."""
 
 
-def pgd(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+def pgd(scores: Scores, x: Tensor, y: Tensor, epsilon: Tensor, steps: int) -> Tensor:
     """Projected gradient ascent of the smoothed loss (Salman et al. 2019, section 3).
 
     Each step has length 2 epsilon / steps along the gradient, and ends with a projection to the
@@ -35,20 +35,20 @@ def pgd(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Ten
         scores: the classifier; see the module.
         x: `[batch, *input]` inputs in [0, 1].
         y: `[batch]` labels.
-        epsilon: l2 radius of the ball around each input, above 0.
+        epsilon: `[batch]` l2 radius of the ball around each input; 0 leaves it as it is.
         steps: gradients to take.
 
     Returns:
         `[batch, *input]` points in the ball and in [0, 1].
     """
-    point = x
+    point, length = x, 2 * epsilon.view(_shape(x)) / steps
     for _ in range(steps):
         _, slope = _look(scores, point, y)
-        point = _project(x, point + 2 * epsilon / steps * _unit(slope) - x, epsilon)
+        point = _project(x, point + length * _unit(slope) - x, epsilon)
     return point
 
 
-def ddn(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Tensor:
+def ddn(scores: Scores, x: Tensor, y: Tensor, epsilon: Tensor, steps: int) -> Tensor:
     """Decoupled direction and norm (Rony et al. 2019), as Salman et al. 2019 train with it.
 
     A step along the gradient sets the direction of the perturbation; its norm, epsilon at first,
@@ -60,7 +60,7 @@ def ddn(scores: Scores, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Ten
     Arguments and result are those of `pgd`.
     """
     point, best = x, x
-    norm = torch.full_like(_norm(x), epsilon)
+    norm = epsilon.view(_shape(x))
     nearest = torch.full_like(norm, math.inf)
     for step in range(steps):
         seen, slope = _look(scores, point, y)
@@ -87,12 +87,13 @@ def _look(scores: Scores, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return seen.detach(), slope
 
 
-def _project(x: Tensor, change: Tensor, epsilon: float) -> Tensor:
+def _project(x: Tensor, change: Tensor, epsilon: Tensor) -> Tensor:
     """The point x + change in [0, 1], the change no longer than epsilon.
 
     For x in [0, 1] the clamp brings every coordinate closer to x, so the ball is not left again.
     """
-    return (x + change * (epsilon / _norm(change).clamp(min=epsilon))).clamp(0, 1)
+    radius, length = epsilon.view(_shape(x)), _norm(change)
+    return (x + change * torch.where(length > radius, radius / length, 1)).clamp(0, 1)
 
 
 def _unit(change: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def adversarial_examples(
     draws: Tensor,
     *,
     attack: str,
-    epsilon: float,
+    epsilon: Tensor,
     steps: int,
 ) -> Tensor:
     """Points x' near x that maximise -log(mean over draws e of softmax f_y(x' + sigma e)).
@@ -41,7 +41,7 @@ def adversarial_examples(
         sigma: `[batch]` noise scales.
         draws: `[batch, m, *input]` noise e at scale 1, the same for every step.
         attack: a name in `ATTACKS`.
-        epsilon: l2 radius of the ball, in the units of the input.
+        epsilon: `[batch]` l2 radius of each input's ball, in the units of the input.
         steps: gradients to take.
 
     Returns:
@@ -61,7 +61,7 @@ def adversarial_examples(
         def scores(point: Tensor) -> Tensor:
             return noisy_scores(network, point, sigma, draws)
 
-        return ATTACKS[attack](scores, x, y, epsilon, steps)
+        return ATTACKS[attack](scores, x, y, epsilon.to(x), steps)
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,17 @@ class SmoothAdv:
     whatever the noise is: for `Uniform`, which certifies l1 balls, it holds the l1 ball of the
     same radius and much more, so a smaller epsilon is in place.
 
+    Where sigma differs between examples the certified radii differ with it, and one ball for all is
+    too small for some and too large for others. `relative` gives each example a ball in proportion
+    to its sigma, which is no part of the paper.
+
     Args:
         attack: `"pgd"` or `"ddn"`.
-        epsilon: l2 radius of the attack, in the units of the input.
+        epsilon: l2 radius of the attack, in the units of the input, or of sigma if `relative`.
         steps: attack steps T; DDN needs at least 2, because it never takes its last point.
         m: noise draws an example.
         warmup: epsilon rises in equal parts over this many epochs; 1 is none.
+        relative: epsilon is in units of each example's sigma.
 
     Raises:
         ConfigurationError: a value that can never work.
@@ -88,6 +93,7 @@ class SmoothAdv:
     steps: int = 2
     m: int = 1
     warmup: int = 1
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if self.attack not in ATTACKS:
@@ -114,8 +120,9 @@ class SmoothAdv:
     ) -> tuple[Tensor, Tensor]:
         """See `Objective`; the warm-up is not applied here but by `at_epoch`."""
         draws = draw(x, self.m, noise, generator)
+        epsilon = self.epsilon * (sigma if self.relative else torch.ones_like(sigma))
         attacked = adversarial_examples(
-            model, x, y, sigma, draws, attack=self.attack, epsilon=self.epsilon, steps=self.steps
+            model, x, y, sigma, draws, attack=self.attack, epsilon=epsilon, steps=self.steps
         )
         scores = noisy_scores(model, attacked, sigma, draws)
         loss = nn.functional.cross_entropy(scores.flatten(0, 1), y.repeat_interleave(self.m))

@@ -203,7 +203,7 @@ def ascent_passes(case: Case, facts: Facts, steps: int) -> Make:
 def ascent(case: Case, facts: Facts, steps: int) -> Make:
     """`GradientSigma.choose`: Algorithm 1, and the comparison that keeps its end or not."""
     import ddrs
-    from ddrs.votes import Inputs
+    from ddrs.votes import Inputs, frozen
 
     model, x = case.build(), case.inputs(INPUTS)
     rows = INPUTS * DRAWS
@@ -217,7 +217,7 @@ def ascent(case: Case, facts: Facts, steps: int) -> Make:
         inputs = Inputs.of(x, seed=0)
 
         def call() -> int:
-            with base.frozen():
+            with frozen(base.model):
                 policy.choose(base, inputs, np.zeros(INPUTS, dtype=np.int64))
             return steps * rows
 

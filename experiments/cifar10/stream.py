@@ -36,7 +36,7 @@ from ddrs.noise import NOISES, Noise
 from ddrs.progress import ProgressBar
 from ddrs.training.objectives.noisy import draw
 from ddrs.training.objectives.smoothadv import adversarial_examples
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes import Inputs, NoisyClassifier, frozen
 
 KINDS = ("input", "adversarial", "interpolated")
 TOGETHER = 256  # noisy copies in one pass of an attack
@@ -181,7 +181,7 @@ def write_stream(asked: argparse.Namespace) -> str:
         inputs = Inputs.of(points, asked.seed)
         return base.count_each(inputs, sigma, asked.votes, "stream").argmax(axis=1)
 
-    with base.frozen():
+    with frozen(base.model):
         classes = classify(x)
         pairs = partners(x, classes)
         passes = len(x) * asked.steps * asked.draws + len(pairs) * asked.halvings * asked.votes

@@ -17,7 +17,7 @@ from ddrs.bounds import Bound
 from ddrs.errors import ConfigurationError
 from ddrs.sampling import Question, sample
 from ddrs.sigma import SigmaPolicy
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes import Inputs, NoisyClassifier, frozen
 
 __all__ = ["Candidates", "Chosen"]
 
@@ -162,7 +162,7 @@ class Candidates:
         """Evaluation mode without parameter gradients; afterwards the models are as they were."""
         with ExitStack() as stack:
             for classifier in self.classifiers:
-                stack.enter_context(classifier.frozen())
+                stack.enter_context(frozen(classifier.model))
             yield
 
     def _by_classifier(

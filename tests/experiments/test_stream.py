@@ -18,7 +18,7 @@ from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.noise import Gaussian
 from ddrs.orders import reorder
 from ddrs.training import TrainingConfig
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes import Inputs, NoisyClassifier, frozen
 
 STREAM = Path(__file__).parents[2] / "experiments" / "cifar10" / "stream.py"
 SPEC = importlib.util.spec_from_file_location("stream", STREAM)
@@ -57,7 +57,7 @@ def made(words, model):
 def votes(model, x):
     """Votes of the smoothed classifier, of a seed that the stream does not use."""
     base = NoisyClassifier(models.load(str(model)).module, 10, Gaussian())
-    with base.frozen():
+    with frozen(base.model):
         return base.count_each(Inputs.of(torch.from_numpy(x), 1), 0.25, 2000, "test")
 
 

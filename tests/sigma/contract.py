@@ -6,7 +6,7 @@ import torch
 
 from classifiers import Halfspace, Normalised, Recorder, Table
 from ddrs.noise import NOISES
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes import Inputs, NoisyClassifier, frozen
 
 INITIAL, LOW, HIGH = 0.5, 0.125, 2.0
 
@@ -28,7 +28,7 @@ class SigmaPolicyContract:
         inputs = Inputs.of(inputs_near_boundaries() if x is None else x, seed)
         inputs = inputs if rows is None else inputs.take(rows)
         base = NoisyClassifier(model, classes, noise, batch_size=batch_size)
-        with base.frozen():
+        with frozen(base.model):
             selected = base.count_each(inputs, INITIAL, 50, "selection").argmax(axis=1)
             return self.policy().choose(base, inputs, selected)
 
@@ -73,7 +73,7 @@ class SigmaPolicyContract:
         x = torch.randn(3, 1, 4, 4)
         kept = x.clone()
         base = NoisyClassifier(model, 3, noise)
-        with base.frozen():
+        with frozen(base.model):
             policy.choose(base, Inputs.of(x, seed=0), np.zeros(3, dtype=np.int64))
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
         assert all(parameter.grad is None for parameter in model.parameters())

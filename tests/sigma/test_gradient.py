@@ -9,7 +9,7 @@ from ddrs.noise import NOISES, Gaussian
 from ddrs.sigma import GradientSigma
 from ddrs.sigma.gradient import CHECK_VOTES, CLAMP, radius_objective, radius_slope
 from ddrs.sigma.policy import estimated_radius
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes import Inputs, NoisyClassifier, frozen
 from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
 
 
@@ -97,7 +97,7 @@ def test_inside_the_clamp_the_slope_is_a_constant(noise, constant):
 def ascend(model, x, policy, *, classes=2, selected=0, noise=None, seed=0):
     inputs = Inputs.of(x, seed)
     base = NoisyClassifier(model, classes, noise or Gaussian())
-    with base.frozen():
+    with frozen(base.model):
         return policy.choose(base, inputs, np.full(len(x), selected)).sigma
 
 

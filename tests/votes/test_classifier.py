@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from classifiers import Halfspace, Normalised, Recorder, Returns, Table
+from classifiers import Halfspace, Recorder, Returns, Table
 from ddrs.errors import ConfigurationError, ModelError
 from ddrs.noise import Gaussian, Uniform
 from ddrs.votes import Inputs, NoisyClassifier, VoteRequest
@@ -138,25 +138,6 @@ def test_a_model_that_gives_no_scores_is_one_clear_error(model, message):
     with pytest.raises(ModelError, match=message) as caught:
         classifier(model).count_each(Inputs.of(batch(1), 0), 0.5, 10, "estimation")
     assert "\n" not in str(caught.value)
-
-
-def test_frozen_gives_the_model_back_as_it_was():
-    model = Normalised()
-    model.train()
-    model.body[1].eval()
-    model.head.weight.requires_grad_(False)
-    modes = [module.training for module in model.modules()]
-    wanted = [p.requires_grad for p in model.parameters()]
-    base = classifier(model, 3)
-    with base.frozen():
-        assert not any(module.training for module in model.modules())
-        assert not any(p.requires_grad for p in model.parameters())
-    assert [module.training for module in model.modules()] == modes
-    assert [p.requires_grad for p in model.parameters()] == wanted
-    with pytest.raises(KeyboardInterrupt), base.frozen():
-        raise KeyboardInterrupt
-    assert [module.training for module in model.modules()] == modes
-    assert [p.requires_grad for p in model.parameters()] == wanted
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ddrs.engines.local import certify_run
 from ddrs.errors import ConfigurationError, ModelError
 from ddrs.jobs import CertifyJob
 from ddrs.noise import Gaussian
-from ddrs.votes import Inputs, NoisyClassifier, model_digest
+from ddrs.votes import Inputs, NoisyClassifier, frozen, model_digest
 from ddrs.votes.compiled import CompiledNetwork, check_compilable
 
 SHAPE = (1, 8, 8)
@@ -115,7 +115,7 @@ def test_compiled_votes_are_those_of_the_model_up_to_rounding(digits):
     inputs = Inputs.of(pictures(3), seed=0)
     eager = NoisyClassifier(digits, 10, Gaussian())
     fast = NoisyClassifier(digits, 10, Gaussian(), compile=True, batch_size=100)
-    with eager.frozen():
+    with frozen(eager.model):
         expected = eager.count_each(inputs, 0.3, 2000, "estimation")
         counts = fast.count_each(inputs, 0.3, 2000, "estimation")
     assert (counts.sum(axis=1) == 2000).all()

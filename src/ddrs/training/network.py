@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, ModelError, one_line
-from ddrs.training.objectives import frozen
-from ddrs.votes import Precision
+from ddrs.votes import Precision, frozen
 
 __all__ = ["Network", "check_precision", "count_classes"]
 

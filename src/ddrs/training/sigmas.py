@@ -10,8 +10,8 @@ from ddrs.errors import ConfigurationError
 from ddrs.noise import Noise
 from ddrs.sigma.gradient import radius_objective
 from ddrs.sigma.policy import check_range
-from ddrs.training.objectives import frozen
 from ddrs.training.objectives.noisy import draw, noisy_scores
+from ddrs.votes import frozen
 
 __all__ = ["DataDependent", "ascend", "draw_scales", "histogram"]
 

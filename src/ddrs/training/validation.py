@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from ddrs.noise import Noise
 from ddrs.training.keys import keyed_generator
-from ddrs.training.objectives import frozen
 from ddrs.training.objectives.noisy import add_noise
 from ddrs.training.store import Store
 from ddrs.training.workers import Workers
+from ddrs.votes import frozen
 
 __all__ = ["noisy_accuracy"]
 

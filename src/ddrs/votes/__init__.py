@@ -2,7 +2,16 @@
 
 from ddrs.votes.batching import BatchSize
 from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.frozen import frozen
 from ddrs.votes.identity import Precision, model_digest
 from ddrs.votes.inputs import Inputs, VoteRequest
 
-__all__ = ["BatchSize", "Inputs", "NoisyClassifier", "Precision", "VoteRequest", "model_digest"]
+__all__ = [
+    "BatchSize",
+    "Inputs",
+    "NoisyClassifier",
+    "Precision",
+    "VoteRequest",
+    "frozen",
+    "model_digest",
+]

@@ -7,7 +7,6 @@ are packed into full batches.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Literal, get_args
 
 import numpy as np
@@ -110,22 +109,6 @@ class NoisyClassifier:
     def _batching(self, shape: tuple[int, ...]) -> BatchSize:
         key = (self.digest, shape, self.device, torch.get_num_threads())
         return _BATCH_SIZES.setdefault(key, BatchSize(shape))
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Evaluation mode without parameter gradients; afterwards the model is as it was."""
-        modes = {module: module.training for module in self.model.modules()}
-        wanted = {p: p.requires_grad for p in self.model.parameters()}
-        try:
-            self.model.eval()
-            for parameter in wanted:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-            for parameter, requires_grad in wanted.items():
-                parameter.requires_grad_(requires_grad)
 
     def scores(self, batch: Tensor) -> Tensor:
         """One differentiable forward pass of the model: `[batch, *input]` -> `[batch, classes]`.

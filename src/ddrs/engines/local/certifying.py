@@ -23,7 +23,7 @@ from ddrs.progress import ProgressBar
 from ddrs.runs import MEMORY_FILE, Row, Run
 from ddrs.smoothed import SmoothedClassifier
 from ddrs.version import __version__
-from ddrs.votes import NoisyClassifier
+from ddrs.votes import NoisyClassifier, frozen
 
 __all__ = ["certify_run", "check_same_inputs", "keeps_answer"]
 
@@ -63,7 +63,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
         for each in loaded
     ]
     for trial in trials:
-        with trial.frozen():
+        with frozen(trial.model):
             trial.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
     config = job.record(
         policy,
@@ -148,7 +148,7 @@ def _certify_group(
         certificates = smoothed.certify(
             x, at_radii=job.at_radii, radius_tolerance=job.radius_tolerance
         )
-        with smoothed.base.frozen():
+        with frozen(smoothed.base.model):
             clean = smoothed.base.classify(x)
     except DDRSError as error:
         first, last = indices[0], indices[-1]

@@ -5,7 +5,6 @@ a default for every field, enter it in `OBJECTIVES`, and give it five lines of t
 the suite.
 """
 
-from ddrs.training.objectives.frozen import frozen
 from ddrs.training.objectives.gaussian import Gaussian
 from ddrs.training.objectives.macer import Macer
 from ddrs.training.objectives.objective import Objective
@@ -21,7 +20,6 @@ __all__ = [
     "Objective",
     "SmoothAdv",
     "TrainingPreset",
-    "frozen",
 ]
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.noise import Noise
 from ddrs.training.objectives.attacks import ATTACKS
-from ddrs.training.objectives.frozen import frozen
 from ddrs.training.objectives.noisy import draw, noisy_scores
+from ddrs.votes import frozen
 
 __all__ = ["SmoothAdv", "adversarial_examples"]
 

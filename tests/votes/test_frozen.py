@@ -3,7 +3,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from classifiers import Normalised
-from ddrs.training.objectives.frozen import frozen
+from ddrs.votes.frozen import frozen
 
 
 def mixed():

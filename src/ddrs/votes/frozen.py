@@ -17,14 +17,13 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         The network to call. It is what a `DistributedDataParallel` wraps, because the wrapper would
         prepare every forward pass for a reduction of gradients that never comes.
     """
-    inner: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
-    modes = {module: module.training for module in inner.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in inner.parameters()}
+    modes = {module: module.training for module in model.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
-        inner.eval()
+        model.eval()
         for parameter in wanted:
             parameter.requires_grad_(False)
-        yield inner
+        yield model.module if isinstance(model, DistributedDataParallel) else model
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -26,7 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
-from stored import HERE, KINDS, METHODS, Certified, Entry, read_study, shared
+from stored import HERE, KINDS, METHODS, SEVERAL, Certified, Entry, read_study, shared
 
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval, compare, radius_key, rounded_down
@@ -138,19 +138,27 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
     """One row chosen on validation inputs, beside the strongest fixed sigma chosen there."""
     methods = list(dict.fromkeys(entry.method for entry in entries))
     with_fixed = {entry.method for entry in entries if entry.kind == "fixed"}
-    scopes = [methods] * (len(methods) > 1) + [[m] for m in methods if m in with_fixed]
+    alone = [method for method in methods if method != SEVERAL]
+    scopes = {"All methods": methods} if len(methods) > 1 else {}
+    if 1 < len(alone) < len(methods):
+        scopes["One classifier"] = alone
+    scopes |= {METHODS[method]: [method] for method in methods if method in with_fixed}
     parts = []
-    for scope in scopes:
+    for title, scope in scopes.items():
         some = [entry for entry in entries if entry.method in scope]
-        title = METHODS[scope[0]] if len(scope) == 1 else "All methods"
         parts += [f"#### {title}", deployable_in(some, norm, scope)]
     return "\n\n".join(parts)
 
 
 def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -> str:
-    """The comparison among the rows of some methods."""
+    """The comparison among the rows of some methods.
+
+    Beside single classifiers one that is chosen for each input is no fixed baseline: what it gains
+    depends on the data.
+    """
     ready = [entry for entry in entries if entry.test and entry.validation]
-    fixed = [entry for entry in ready if entry.kind == "fixed"]
+    single = [entry for entry in ready if entry.method != SEVERAL or len(methods) == 1]
+    fixed = [entry for entry in single if entry.kind == "fixed"]
     adaptive = [entry for entry in ready if entry.kind != "fixed"]
     others = len(entries) - len(ready)
     left_out = f" Without results on both kinds of inputs, and left out: {others}." * bool(others)

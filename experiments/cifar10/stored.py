@@ -20,11 +20,12 @@ from ddrs.runs import read_config
 HERE = Path(__file__).parent
 KEPT = ("config.json", "summary.json", "certificates.parquet")
 
+SEVERAL = "several"
 METHODS = {
     "gaussian": "Gaussian",
     "smoothadv": "SmoothAdv",
     "macer": "MACER",
-    "several": "One of several by input",
+    SEVERAL: "One of several by input",
     "uniform": "Uniform",
 }
 KINDS = {"fixed": ", fixed sigma", "DS": "-DS", "DS2": "-DS2", "range": " on a range"}
@@ -80,9 +81,10 @@ class Certified:
 class Entry:
     """A row of the study: what its files say, and what came of it, as far as it is there.
 
-    `kind` is `fixed` or, where sigma is chosen for each input, how the model was trained: DS with
-    one sigma, DS2 with one for every example, `range` on a range of them. `method` is the noise
-    where that is not Gaussian, and `several` where each input gets one of several classifiers.
+    `method` is the noise where that is not Gaussian, and `several` where each input gets one of
+    several classifiers. `kind` is `fixed`, also where the search among classifiers has one sigma to
+    choose, or, where sigma is chosen for each input, how the model was trained: DS with one sigma,
+    DS2 with one for every example, `range` on a range of them.
     """
 
     name: str
@@ -112,7 +114,9 @@ def read_options(path: Path) -> dict[str, Any]:
 def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
     model = read_options(HERE / "models" / f"{row['model']}.toml")
     noise = model.get("noise", "gaussian")
-    method = "several" if "alternatives" in row else model["method"]
+    method = SEVERAL if "alternatives" in row else model["method"]
+    options = row["certify"]
+    one_sigma = options["policy"] == "fixed" or 0 < options.get("low", 0) == options.get("high")
     kind = "DS2" if model.get("data-dependent") else "range" if "sigma-range" in model else "DS"
     return Entry(
         name=name,
@@ -120,8 +124,8 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         model=row["model"],
         norm=NOISES[noise].norm,
         method=method if noise == "gaussian" else noise,
-        kind="fixed" if row["certify"]["policy"] == "fixed" else kind,
-        options=row["certify"],
+        kind="fixed" if one_sigma else kind,
+        options=options,
         test=read_certified(results / name, row["title"]),
         validation=read_certified(results / name / "validation", row["title"]),
     )

@@ -226,6 +226,27 @@ def test_the_papers_figures_stand_beside_the_choice(study):
     assert "Results of no row, not used: fixed-2-old." in text
 
 
+def test_a_choice_among_classifiers_is_no_fixed_baseline_of_single_ones(study):
+    several = {"any": ("one range", 'policy = "search"')}
+    several["any-fixed"] = ("one range", 'policy = "search"\nlow = 0.25\nhigh = 0.25')
+    study.has(ROWS | {"macer": ("range", 'policy = "search"')} | several)
+    for name, radius in (("fixed-1", 0.3), ("ds-1", 0.6), ("any", 0.9), ("any-fixed", 0.8)):
+        study.put(name, [radius, radius], validation=[radius, radius])
+    text = study.tables()
+    pairs = {
+        heading: [
+            table(section(text, f"#### {heading}"))["ACR"][key] for key in ("fixed", "chosen row")
+        ]
+        for heading in ("All methods", "One classifier", "Gaussian", "One of several by input")
+    }
+    assert pairs == {
+        "All methods": ["0.300", "0.900"],
+        "One classifier": ["0.300", "0.600"],
+        "Gaussian": ["0.300", "0.600"],
+        "One of several by input": ["0.800", "0.900"],
+    }
+
+
 def test_between_the_radii_of_a_grid_nothing_is_claimed(study):
     grid = [0.0, 0.25, 0.5]
     study.put("fixed-1", [0.3, 0.3], validation=[0.3, 0.3], at_radii=grid)
@@ -272,6 +293,7 @@ def test_kinds_and_norms_follow_from_the_model(study):
         "ds2": ("each", 'policy = "search"'),
         "range": ("range", 'policy = "search"'),
         "any": ("one range", 'policy = "search"'),
+        "any-fixed": ("one range", 'policy = "search"\nlow = 0.25\nhigh = 0.25'),
         "box": ("box", 'policy = "search"\nnoise = "uniform"'),
     }
     study.has(rows)
@@ -279,7 +301,8 @@ def test_kinds_and_norms_follow_from_the_model(study):
         study.put(name, [0.3])
     found = [(e.kind, e.norm, e.method) for e in stored.read_study(study.results)]
     kinds = [(kind, "l2", "gaussian") for kind in ("fixed", "DS", "DS2")]
-    others = [("range", "l2", "macer"), ("DS", "l2", "several"), ("DS", "l1", "uniform")]
+    others = [("range", "l2", "macer"), ("DS", "l2", "several"), ("fixed", "l2", "several")]
+    others.append(("DS", "l1", "uniform"))
     assert found == [*kinds, *others]
     l2, l1 = study.tables().split("## l1")
     assert list(table(section(l2, "### All rows"))) == [f"Row {n}" for n in rows if n != "box"]

@@ -44,6 +44,10 @@ def test_epochs_in_which_scales_change_and_validation_count(clock):
     assert found.seconds == pytest.approx(5 * 2 + 3 * 5 * 6 + 4 * 3)
 
 
+def test_a_learning_rate_that_breaks_the_weights_is_for_the_training_to_find(clock):
+    assert estimate(network(), Stripes(40), replace(CONFIG, lr=1e38), seconds=1e6).seconds == 40
+
+
 def test_a_validation_set_is_timed_in_part(clock):
     found = estimate(network(), Stripes(2056), replace(CONFIG, validation=2048), seconds=1)
     assert found.seconds == pytest.approx(4 * 2 + 4 * 3 * 4)

@@ -1,12 +1,22 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from ddrs.errors import ConfigurationError, DataError, ModelError
+from ddrs.errors import ConfigurationError, DataError, ModelError, RunError
 from ddrs.training import TrainingConfig, train
 from training.toy import Stripes, network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=4, batch_size=8, lr=0.05, seed=3)
+
+
+def test_weights_that_broke_in_the_last_step_are_no_result(tmp_path):
+    checkpoint = tmp_path / "checkpoint.pt"
+    config = replace(CONFIG, epochs=1, batch_size=36, lr=1e38, schedule="cosine")
+    with pytest.raises(RunError, match=r"the weights became infinite or NaN in epoch 0, step 0"):
+        train(network(), Stripes(), config, checkpoint=checkpoint)
+    assert not checkpoint.exists()
+    assert len(json.loads((tmp_path / "not_finite.json").read_text())["ids"]) == 36
 
 
 def test_data_and_models_that_do_not_fit_are_one_error():

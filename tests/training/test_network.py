@@ -57,6 +57,30 @@ def test_a_model_that_needs_the_usual_layout_gets_it():
     assert model.layouts == [False, True, True]
 
 
+class Exhausted(Viewing):
+    """A network that any layout suits, until it runs out of memory."""
+
+    exhausted = False
+
+    def forward(self, x):
+        self.layouts.append(x.is_contiguous())
+        if self.exhausted:
+            raise RuntimeError("out of memory")
+        return self.convolution(x).flatten(1)
+
+
+def test_an_error_after_the_first_pass_is_no_matter_of_layout():
+    model = Exhausted()
+    network, x = Network(model, "fp32"), torch.rand(4, 2, 5, 5)
+    network(x)
+    model.exhausted = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        network(x)
+    model.exhausted = False
+    network(x)
+    assert model.layouts == [False, False, False]
+
+
 def test_classes_are_counted_without_a_trace():
     model = Normalised(7)
     before = weights(model)

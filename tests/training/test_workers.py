@@ -9,7 +9,7 @@ from ddrs.noise import NOISES
 from ddrs.training import OBJECTIVES
 from ddrs.training.workers import NoiseShare, Workers
 from nursery import Nursery
-from training.toy import STOPPED, free_port, same, train_alone, train_together
+from training.toy import STOPPED, fail_together, free_port, same, train_alone, train_together
 
 # In double precision; the sum of two halves is rounded otherwise than the whole.
 TOLERANCE = 1e-10
@@ -95,6 +95,15 @@ def test_batch_normalisation_and_a_stop(nursery, tmp_path):
     assert again[0] == one[0]
     assert same(again[1], one[1])
     assert torch.equal(table(tmp_path / "stopped"), table(tmp_path / "whole"))
+
+
+def test_an_error_in_one_process_is_an_error_in_the_other(nursery, tmp_path):
+    port = free_port()
+    children = [nursery.fork(fail_together, rank, port, str(tmp_path)) for rank in range(2)]
+    assert [nursery.wait(child) for child in children] == [0, 0]
+    reason, lost = sorted((tmp_path / str(rank)).read_text() for rank in range(2))
+    assert reason.startswith("InputError: smoothadv attacks inputs in [0, 1]")
+    assert lost.startswith("RunError: another process of this training stopped")
 
 
 def test_one_process_is_all():

@@ -8,6 +8,7 @@ import torch
 import torch._dynamo  # what the first optimizer imports, for seconds: here once, before a fork
 from torch import nn
 
+from ddrs.errors import DDRSError
 from ddrs.training import DataDependent, TrainingConfig, train
 
 STOPPED = 7
@@ -38,9 +39,11 @@ def network(side=3):
 
 
 def smooth_network():
-    """Nothing that depends on who else is in the batch, in double precision."""
+    """Nothing that depends on who else is in the batch, in double precision, and an idle weight."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(9, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 16), nn.Tanh(), nn.Linear(16, 3))
+    model.idle = nn.Parameter(torch.ones(2))
+    return model.double()
 
 
 def weights(model):
@@ -109,6 +112,18 @@ def train_together(rank, port, folder, options, layers, stop_after):
     """`train_alone`, as one of two processes."""
     join(rank, port)
     train_alone(folder, options, layers, f"{rank}.pt", stop_after)
+
+
+def fail_together(rank, port, folder):
+    """As one of two processes, train on an example that the one who attacks it refuses."""
+    join(rank, port)
+    examples = Stripes(37)
+    examples.x[20] = 2.0
+    config = TrainingConfig(method="smoothadv", sigma=0.2, epochs=2, batch_size=9, seed=3)
+    try:
+        train(network(), examples, config)
+    except DDRSError as error:
+        Path(folder, str(rank)).write_text(f"{type(error).__name__}: {error}")
 
 
 def train_alone(folder, options, layers, result, stop_after=0):

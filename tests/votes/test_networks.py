@@ -33,6 +33,19 @@ def test_a_model_that_insists_on_the_usual_layout_gets_it():
         torch.testing.assert_close(network(x), model(x))  # and so the next time
 
 
+def test_an_error_of_later_passes_is_not_taken_for_one_of_the_layout():
+    layouts, model = [], nn.Sequential(nn.Conv2d(3, 5, 4), nn.Flatten())
+    model.register_forward_pre_hook(lambda _, inputs: layouts.append(inputs[0].is_contiguous()))
+    network = EagerNetwork(model, 5, "fp32")
+    network(images())
+    memory = model.register_forward_hook(lambda *_: torch.empty(2**60))
+    with pytest.raises(ModelError, match="memory"):
+        network(images())
+    memory.remove()
+    network(images())
+    assert layouts == [False, False, False]
+
+
 def test_scores_come_with_their_keys_and_in_order():
     model, batches = Viewing().eval(), dict(zip("abc", torch.split(images(7), 3), strict=False))
     with torch.no_grad():

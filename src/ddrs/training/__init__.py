@@ -3,7 +3,7 @@
 from ddrs.training.checkpoint import read_scales
 from ddrs.training.config import TrainingConfig, preset
 from ddrs.training.estimates import Estimate, estimate
-from ddrs.training.loop import train
+from ddrs.training.loop import NOT_FINITE_FILE, train
 from ddrs.training.metrics import EpochMetrics, best_epoch
 from ddrs.training.objectives import OBJECTIVES, Objective
 from ddrs.training.schedules import Schedule
@@ -12,6 +12,7 @@ from ddrs.training.splits import held_out
 from ddrs.training.workers import Workers
 
 __all__ = [
+    "NOT_FINITE_FILE",
     "OBJECTIVES",
     "DataDependent",
     "EpochMetrics",

@@ -17,6 +17,7 @@ __all__ = ["Estimate", "estimate"]
 
 SECONDS = 5.0  # of steps for each kind of epoch
 VALIDATED = 512  # examples at most
+LR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def estimate(
     kinds = [(one.passes, config.adapts(epoch)) for epoch, one in enumerate(objectives)]
     cuda = [workers.device] if workers.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        timed = replace(config, schedule="cosine", milestones=())  # any number of steps will do
+        # Any number of steps will do, and none of them is to change the weights much.
+        timed = replace(config, schedule="cosine", milestones=(), lr=LR)
         trainer = Trainer(copy.deepcopy(model).to(workers.device), examples, timed, workers)
         trainer.network = workers.prepare(trainer.network)
         count, held = len(trainer.train_ids), trainer.validation_ids

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from ddrs.errors import ConfigurationError, RunError, one_line
 from ddrs.noise import NOISES
@@ -28,7 +29,7 @@ from ddrs.training.store import Examples, Store, read
 from ddrs.training.validation import noisy_accuracy
 from ddrs.training.workers import Workers
 
-__all__ = ["Trainer", "train"]
+__all__ = ["NOT_FINITE_FILE", "Trainer", "train"]
 
 SAVE_SECONDS = 30.0  # a kill costs about this much work
 LEAST_ROWS = 2  # of a batch, in each process: one has no variance for batch normalisation
@@ -70,9 +71,9 @@ def train(
         ConfigurationError: the configuration does not go with the data or the device.
         ModelError: the model does not go with the data.
         DataError: an example is not an input and a class of the model.
-        RunError: the checkpoint cannot be read or written or is of another training, or the loss is
-            not finite: the ids of the step's examples are then in `not_finite.json` beside the
-            checkpoint, which is as it was.
+        RunError: the checkpoint cannot be read or written or is of another training; another
+            process stopped; or the loss or the weights are not finite: the ids of the step's
+            examples are then in `not_finite.json` beside the checkpoint, which is as it was.
     """
     workers = Workers()
     home = next((weight.device for weight in model.parameters()), workers.device)
@@ -84,7 +85,8 @@ def train(
                 training.state.resume(checkpoint, config)
             if workers.rank > 0:
                 checkpoint, on_batch, on_epoch = None, lambda examples: None, lambda metrics: None
-            training.run(checkpoint, save_seconds, on_batch, on_epoch)
+            with workers.together():
+                training.run(checkpoint, save_seconds, on_batch, on_epoch)
         finally:
             model.to(home)
     model.eval()
@@ -199,6 +201,8 @@ class Trainer:
         # The mean over processes of what each weighs by its rows is the mean over the batch.
         (loss * (workers.count * len(mine) / size)).backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
+        if not get_total_norm(state.model.parameters()).isfinite():
+            raise _not_finite(loss_sum / size, epoch, step, batch, checkpoint)
         state.schedule.step()
         workers.align(state.model)
         state.sigmas[batch] = workers.gather(sigma, size)
@@ -227,14 +231,16 @@ class Trainer:
 def _not_finite(
     loss: float, epoch: int, step: int, batch: Tensor, checkpoint: Path | None
 ) -> RunError:
-    """The error for such a loss; the ids of the step's examples go into a file."""
-    where = f"the loss became {loss} in epoch {epoch}, step {step}"
+    """The error for such a loss, or such weights after it; the ids of the examples go to a file."""
+    what = f"loss became {loss}" if not isfinite(loss) else "weights became infinite or NaN"
+    where = f"the {what} in epoch {epoch}, step {step}"
     if checkpoint is None:
         return RunError(f"{where}; try a smaller lr")
+    advice = "try a smaller lr in another directory"
     path = checkpoint.with_name(NOT_FINITE_FILE)
     record = {"epoch": epoch, "step": step, "loss": str(loss), "ids": batch.tolist()}
     try:
         path.write_text(json.dumps(record) + "\n")
     except OSError as error:
-        return RunError(f"{where}; try a smaller lr; cannot write {path}: {one_line(error)}")
-    return RunError(f"{where}; the ids of its examples are in {path}; try a smaller lr")
+        return RunError(f"{where}; {advice}; cannot write {path}: {one_line(error)}")
+    return RunError(f"{where}; the ids of its examples are in {path}; {advice}")

@@ -23,6 +23,7 @@ class Network(nn.Module):
         self._bf16 = precision == "bf16"
         # Convolutions on a CPU are a tenth faster and more in this layout.
         self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
+        self._settled = False  # whether the model has been seen to take that layout
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, *input]` to `[batch, classes]`."""
@@ -35,8 +36,11 @@ class Network(nn.Module):
         if self._channels_last and x.ndim == 4:
             try:
                 scores = self.model(x.contiguous(memory_format=torch.channels_last))
+                self._settled = True
                 return scores
             except RuntimeError:  # a model may insist on the usual layout, by calling `view`
+                if self._settled:
+                    raise
                 self._channels_last = False
         scores = self.model(x)
         return scores

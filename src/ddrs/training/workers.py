@@ -6,6 +6,8 @@ processes. Two things are a process's own: what layers such as dropout draw, and
 batch normalisation, which are taken over a process's rows; those of the first process hold for all.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -14,9 +16,12 @@ from accelerate.utils import broadcast, parse_flag_from_env, reduce
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ddrs.errors import RunError
 from ddrs.noise import Noise
 
 __all__ = ["NoiseShare", "Workers"]
+
+TRANSPORTS = ("gloo", "nccl")  # one of them is named in the error for a process that is gone
 
 
 class Workers:
@@ -37,10 +42,29 @@ class Workers:
         self.device: torch.device = state.device
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """The network with gradients that are the mean over the processes."""
+        """The network with gradients that are the mean over the processes.
+
+        The same weights must take part in every step; those that never do stay as they are.
+        """
         if self.count == 1:
             return network
-        return DistributedDataParallel(network)
+        return DistributedDataParallel(network, broadcast_buffers=False, static_graph=True)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around what the processes do together.
+
+        Raises:
+            RunError: another process stopped.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count == 1 or not any(name in str(error).lower() for name in TRANSPORTS):
+                raise
+            raise RunError(
+                "another process of this training stopped: what it says is the reason"
+            ) from error
 
     def rows(self, batch: int) -> slice:
         """The rows of a batch that are this process's: equal shares, but for one row."""

@@ -45,6 +45,7 @@ class EagerNetwork:
         self._precision = precision
         # Convolutions on a CPU are a third faster and more in this layout.
         self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
+        self._settled = False  # whether the model has been seen to take that layout
         torch.empty(LARGEST_BLOCK, dtype=torch.uint8)  # never touched, and freed at once
 
     def run(self, batches: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
@@ -66,8 +67,12 @@ class EagerNetwork:
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             if self._channels_last and batch.ndim == 4:
                 try:
-                    return self._model(batch.contiguous(memory_format=torch.channels_last))
+                    scores = self._model(batch.contiguous(memory_format=torch.channels_last))
+                    self._settled = True
+                    return scores
                 except RuntimeError:  # a model may insist on the usual layout, by calling `view`
+                    if self._settled:
+                        raise
                     self._channels_last = False
             return self._model(batch.contiguous())
 

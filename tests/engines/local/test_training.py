@@ -120,11 +120,12 @@ def test_training_that_was_interrupted_ends_where_it_would_have(
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("last", ["runs.Run.write_result", "engines.local.training._clear"])
 def test_a_run_killed_while_it_wrote_its_model_is_finished_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
 ) -> None:
     out = tmp_path / "model"
-    monkeypatch.setattr("ddrs.runs.Run.write_result", _stop)
+    monkeypatch.setattr(f"ddrs.{last}", _stop)
     with pytest.raises(KeyboardInterrupt):
         train_run(SHORT, out, quiet=True)
     weights = (out / "weights.safetensors").read_bytes()
@@ -132,6 +133,7 @@ def test_a_run_killed_while_it_wrote_its_model_is_finished_by_the_next(
     train_run(SHORT, out, quiet=True)
     assert (out / "weights.safetensors").read_bytes() == weights
     assert "result" in json.loads((out / "config.json").read_text())
+    assert not (out / "checkpoint.pt").exists()
 
 
 def _stop(*arguments: object) -> None:

@@ -24,6 +24,7 @@ from ddrs.jobs import TrainJob
 from ddrs.progress import ProgressBar, duration
 from ddrs.runs import Run, read_summary
 from ddrs.training import (
+    NOT_FINITE_FILE,
     EpochMetrics,
     Estimate,
     Workers,
@@ -82,9 +83,11 @@ def train_run(
     }
     workers = Workers()
     first = workers.rank == 0
-    with Run(out, config) if first else nullcontext() as run:
+    with workers.together(), Run(out, config) if first else nullcontext() as run:
         finished = run is not None and run.summary is not None
         if workers.total(torch.tensor([int(finished)])).item():
+            if run is not None:
+                _clear(run.path)
             return read_summary(out) or {}
         if start.report and first:
             on_message(start.report)
@@ -187,4 +190,10 @@ def _write(run: Run, start: models.Start, summary: Mapping[str, Any]) -> None:
     versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
     run.write_result({"start": start.report, "versions": versions, **summary})
     run.write_summary(summary)
-    checkpoint.unlink(missing_ok=True)
+    _clear(run.path)
+
+
+def _clear(path: Path) -> None:
+    """Delete what only a training that is under way needs; a kill may have come before."""
+    for name in (CHECKPOINT_FILE, NOT_FINITE_FILE):
+        (path / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from ddrs.memory import parse_url
 from ddrs.noise import NOISES
 from ddrs.sampling import Question, ask
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma, SigmaPolicy
+from ddrs.streams import check_seed
 from ddrs.training import TrainingConfig
 from ddrs.votes import Precision
 
@@ -109,8 +110,8 @@ class CertifyJob:
             )
         if not 0 < self.alpha < 1:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+        if self.seed is not None:
+            check_seed(self.seed)
         ask(self.at_radii, self.radius_tolerance)
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(

@@ -19,7 +19,7 @@ from ddrs.memory import Memory, Resolution
 from ddrs.noise import Gaussian, Noise
 from ddrs.sampling import Question, ask, look_times
 from ddrs.sigma import FixedSigma, SigmaPolicy
-from ddrs.streams import fresh_seed
+from ddrs.streams import check_seed, fresh_seed
 from ddrs.version import __version__
 from ddrs.votes import Inputs, NoisyClassifier, Precision
 
@@ -90,8 +90,8 @@ class SmoothedClassifier:
             ) from error
         if n0 < 1 or n < 1:
             raise ConfigurationError(f"n0 and n must be at least 1 vote, got n0={n0}, n={n}")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+        if seed is not None:
+            check_seed(seed)
         if not 0 < alpha < 1:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {alpha}")
         check_bound(bound)

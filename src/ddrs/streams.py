@@ -19,7 +19,9 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Stream", "fresh_seed"]
+from ddrs.errors import ConfigurationError
+
+__all__ = ["Floats", "Stream", "check_seed", "fresh_seed"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,6 +31,16 @@ CHUNK_ELEMENTS = 65_536  # long enough to repay the making of a generator, short
 def fresh_seed() -> int:
     """A 63-bit seed from the operating system's entropy."""
     return secrets.randbits(63)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no 63-bit number.
+
+    Raises:
+        ConfigurationError: it is below 0 or above 2^63 - 1.
+    """
+    if not 0 <= seed < 2**63:
+        raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {seed}")
 
 
 @dataclass

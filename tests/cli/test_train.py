@@ -51,7 +51,7 @@ def test_what_is_given_goes_before_the_preset(
 ) -> None:
     out = tmp_path / "run"
     words = [*DIGITS, "--method", "smoothadv", "--preset", "cifar10", "--option", "steps=1"]
-    words += ["--epochs", "2", "--milestones", "1", "--no-augment", "--sigma-range", "0.2,0.6",
+    words += ["--epochs", "2", "--no-augment", "--sigma-range", "0.2,0.6",
               "--out", str(out)]  # fmt: skip
     assert run(capsys, *words)[0] == 0
     config = json.loads((out / "config.json").read_text())
@@ -59,6 +59,7 @@ def test_what_is_given_goes_before_the_preset(
     published = {"attack": "pgd", "epsilon": 0.25, "m": 1, "warmup": 10, "relative": False}
     assert config["options"] == {**published, "steps": 1}
     assert (config["epochs"], config["batch_size"], config["augment"]) == (2, 256, False)
+    assert config["milestones"] == [1]
 
 
 def test_a_dry_run_says_how_long_it_takes(
@@ -77,6 +78,7 @@ def test_a_dry_run_says_how_long_it_takes(
     ("words", "code", "message"),
     [
         (["--sigma", "-1"], 2, "sigma"),
+        (["--seed", "18446744073709551616"], 2, "seed must be"),
         (["--method", "magic"], 2, "magic"),
         (["--data", "npz:gone.npz"], 1, "gone"),
         (["--arch", "magic"], 2, "magic"),

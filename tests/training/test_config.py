@@ -62,6 +62,10 @@ def test_cost_of_a_run():
         ({"validation": float("inf")}, "validation"),
         ({"sigma": 0.0, "data_dependent": DataDependent()}, "sigma must satisfy"),
         ({"data_dependent": DataDependent(low=0.3)}, "sigma must satisfy"),
+        ({"seed": -1}, "seed must be"),
+        ({"seed": 2**63}, "seed must be"),
+        ({"method": "macer", "options": {"passes": 1.0}}, "macer are k, weight, gamma, beta"),
+        ({"method": "smoothadv", "options": {"at_epoch": 3}}, "there is no at_epoch"),
         ({"epochs": 5, "data_dependent": DataDependent(warmup=5)}, "shorter than the 5 epochs"),
     ],
 )
@@ -85,6 +89,22 @@ def test_a_preset_is_a_training_as_published(method, dataset, epochs, options):
     assert (config.epochs, config.options, config.schedule) == (epochs, options, "step")
     assert config.augment
     assert not config.nesterov
+
+
+@pytest.mark.parametrize(
+    ("changes", "milestones"),
+    [
+        ({"epochs": 30}, [10, 20]),
+        ({"epochs": 3}, [1, 2]),
+        ({"epochs": 2}, [1]),  # both at one
+        ({"schedule": "cosine"}, []),
+        ({"schedule": "one-cycle", "epochs": 8}, []),
+    ],
+)
+def test_what_is_given_beside_a_preset_moves_its_milestones(changes, milestones):
+    fields = preset("smoothadv", "cifar10", **changes)
+    assert {key: fields[key] for key in changes} == changes
+    assert TrainingConfig(method="smoothadv", **fields).milestones == milestones
 
 
 @pytest.mark.parametrize("names", [("macer", "imagenet"), ("gaussian", "mnist"), ("x", "cifar10")])

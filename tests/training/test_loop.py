@@ -1,5 +1,4 @@
 import errno
-import json
 import math
 import os
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from ddrs.errors import ConfigurationError, RunError
 from ddrs.noise import Gaussian
 from ddrs.training import OBJECTIVES, DataDependent, TrainingConfig, best_epoch, train
 from ddrs.training.augment import draw_views
-from ddrs.training.keys import keyed_generator
 from ddrs.training.splits import split
 from training.toy import Stripes, network, same, weights
 
@@ -67,10 +65,11 @@ def test_it_learns(schedule, nesterov):
     assert not any(module.training for module in model.modules())
 
 
-def test_a_step_is_that_of_sgd():
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_a_step_is_that_of_sgd(nesterov):
     """Two steps by hand: gradients of the mean loss, momentum, decay, and the schedule."""
     config = TrainingConfig(
-        sigma=0.0, epochs=1, batch_size=6, schedule="cosine", weight_decay=0.01, nesterov=False
+        sigma=0.0, epochs=1, batch_size=6, schedule="cosine", weight_decay=0.01, nesterov=nesterov
     )
     model, examples = nn.Sequential(nn.Flatten(), nn.Linear(9, 3)).double(), Stripes(10)
     examples.x = examples.x.double()
@@ -87,7 +86,10 @@ def test_a_step_is_that_of_sgd():
         p = (x @ weight.T + bias).softmax(1) - nn.functional.one_hot(y, 3)
         slopes = p.T @ x / len(x) + 0.01 * weight, p.mean(0) + 0.01 * bias
         momentum = [0.9 * old + slope for old, slope in zip(momentum, slopes, strict=True)]
-        weight, bias = weight - lr * momentum[0], bias - lr * momentum[1]
+        steps = momentum
+        if nesterov:
+            steps = [slope + 0.9 * new for slope, new in zip(slopes, momentum, strict=True)]
+        weight, bias = weight - lr * steps[0], bias - lr * steps[1]
     assert torch.allclose(model[1].weight, weight, rtol=0, atol=1e-12)
     assert torch.allclose(model[1].bias, bias, rtol=0, atol=1e-12)
 
@@ -249,13 +251,13 @@ class TestTable:
 
     @pytest.mark.parametrize("warmup", [0, 1, 3])
     def test_each_example_has_its_own(self, seen, tmp_path, warmup):
-        examples = Stripes(37)
+        examples = Stripes(41)  # 36 to train on: the last batch of an epoch is short
         adaptive = DataDependent(warmup=warmup, high=100.0)
         config = replace(CONFIG, data_dependent=adaptive, validation=5)
         checkpoint = tmp_path / "checkpoint.pt"
         history = train(network(), examples, config, checkpoint=checkpoint)
-        trained, kept = split(37, 5, 3)
-        expected = torch.full((37,), 0.1, dtype=torch.float64)
+        trained, kept = split(41, 5, 3)
+        expected = torch.full((41,), 0.1, dtype=torch.float64)
         step = examples.x[:, 0, 0, 0].double()
         for metrics in history:
             if metrics.epoch >= warmup:
@@ -369,45 +371,3 @@ class TestResume:
     def test_a_checkpoint_that_cannot_be_written_is_one_error(self, tmp_path):
         with pytest.raises(RunError, match="cannot write"):
             train(network(), Stripes(), CONFIG, checkpoint=tmp_path / "nowhere" / "checkpoint.pt")
-
-
-def last_of_the_first_epoch():
-    return torch.randperm(36, generator=keyed_generator(3, "order", 0))[-1]
-
-
-class TestLossThatIsNotFinite:
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
-    def test_it_stops_at_once_and_names_the_examples(self, tmp_path, value):
-        checkpoint, done = tmp_path / "checkpoint.pt", []
-        examples = Stripes()
-        examples.x[17] = value
-        with pytest.raises(RunError, match=r"loss became nan in epoch 0, step \d.*not_finite.json"):
-            train(
-                network(), examples, CONFIG, checkpoint=checkpoint, save_seconds=0.0,
-                on_batch=done.append,
-            )  # fmt: skip
-        record = json.loads((tmp_path / "not_finite.json").read_text())
-        assert 17 in record["ids"]
-        assert len(record["ids"]) == 8
-        assert (record["epoch"], record["step"], record["loss"]) == (0, len(done), "nan")
-        if done:  # the checkpoint is that of the step before
-            state = torch.load(checkpoint)
-            assert state["progress"]["steps"] == len(done)
-            assert all(value.isfinite().all() for value in state["model"].values())
-
-    def test_the_checkpoint_before_goes_on_once_the_data_is_right(self, tmp_path):
-        checkpoint, whole = tmp_path / "checkpoint.pt", network()
-        expected = train(whole, Stripes(), CONFIG)
-        spoilt = Stripes()
-        spoilt.x[last_of_the_first_epoch()] = math.nan
-        with pytest.raises(RunError, match="epoch 0, step 4"):
-            train(network(), spoilt, CONFIG, checkpoint=checkpoint, save_seconds=0.0)
-        resumed = network()
-        assert train(resumed, Stripes(), CONFIG, checkpoint=checkpoint) == expected
-        assert same(weights(resumed), weights(whole))
-
-    def test_without_a_checkpoint_it_is_an_error_all_the_same(self):
-        examples = Stripes()
-        examples.x[:] = math.nan
-        with pytest.raises(RunError, match="nan in epoch 0, step 0; try a smaller lr"):
-            train(network(), examples, CONFIG)

@@ -93,7 +93,7 @@ def train(
             "--preset",
             metavar="NAME",
             help="Objective and schedule as published for cifar10 or imagenet; options given "
-            "beside it go before.",
+            "beside it go before. With other --epochs its milestones move in proportion.",
             rich_help_panel=_OBJECTIVE,
         ),
     ] = None,
@@ -257,7 +257,9 @@ def train(
         raise ConfigurationError(
             "--sigma-... options are for a sigma of each example: add --data-dependent"
         )
-    published = {} if preset_name is None else preset(method, preset_name)
+    published = (
+        {} if preset_name is None else preset(method, preset_name, epochs=epochs, schedule=schedule)
+    )
     fields: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from ddrs.errors import ConfigurationError
 from ddrs.noise import NOISES
 from ddrs.sigma.policy import check_range
+from ddrs.streams import check_seed
 from ddrs.training.objectives import OBJECTIVES, PRESETS, TRAINING_PRESETS, Objective
 from ddrs.training.schedules import Schedule, check_milestones
 from ddrs.training.sigmas import DataDependent
@@ -92,6 +93,7 @@ class TrainingConfig:
             raise ConfigurationError(
                 f"validation must be a share below 1 or a whole number, got {self.validation}"
             )
+        check_seed(self.seed)
         check_milestones(self.schedule, self.milestones, self.gamma, self.epochs)
         self.objective()
         if self.data_dependent is not None:
@@ -111,18 +113,22 @@ class TrainingConfig:
             ConfigurationError: an option that the objective does not have, or a wrong value.
         """
         objective = OBJECTIVES[self.method]
+        defaults = asdict(objective())  # type: ignore[call-overload]
+        unknown = sorted({*self.options} - {*defaults})
+        if unknown:
+            raise ConfigurationError(
+                f"options of {self.method} are {', '.join(defaults) or 'none'}: there is no "
+                f"{', '.join(unknown)}"
+            )
         for name, value in self.options.items():
-            default = getattr(objective, name, value)
+            default = defaults[name]
             numeric = isinstance(default, float) and isinstance(value, int)
             if type(value) is not type(default) and not numeric:
                 raise ConfigurationError(
                     f"options of {self.method}: {name} is a {type(default).__name__} such as "
                     f"{default!r}, got {value!r}"
                 )
-        try:
-            return objective(**self.options)
-        except TypeError as error:
-            raise ConfigurationError(f"options of {self.method}: {error}") from error
+        return objective(**self.options)
 
     @property
     def scale_bounds(self) -> tuple[float, float] | None:
@@ -151,8 +157,16 @@ class TrainingConfig:
         return cost
 
 
-def preset(method: str, dataset: str) -> dict[str, Any]:
+def preset(
+    method: str, dataset: str, *, epochs: int | None = None, schedule: Schedule | None = None
+) -> dict[str, Any]:
     """Fields of `TrainingConfig` as published for a method and a dataset (`objectives.presets`).
+
+    Args:
+        method: objective.
+        dataset: what it was published for.
+        epochs: another number of epochs; the milestones move in proportion.
+        schedule: another schedule; milestones are of `"step"` alone.
 
     Raises:
         ConfigurationError: there is none.
@@ -162,8 +176,14 @@ def preset(method: str, dataset: str) -> dict[str, Any]:
         raise ConfigurationError(
             f"there is no preset {dataset} for {method}: there are {', '.join(known)}"
         )
+    published = TRAINING_PRESETS[method][dataset]
+    epochs, schedule = epochs or published.epochs, schedule or published.schedule
+    moved = {round(milestone * epochs / published.epochs) for milestone in published.milestones}
     return {
-        **asdict(TRAINING_PRESETS[method][dataset]),
+        **asdict(published),
+        "epochs": epochs,
+        "schedule": schedule,
+        "milestones": sorted(moved - {0, epochs}) if schedule == "step" else [],
         "options": asdict(PRESETS[method][dataset]),  # type: ignore[call-overload]
         "nesterov": False,
         "augment": True,

@@ -48,6 +48,11 @@ def test_every_objective_trains_with_either_scale_and_is_certified(
     summary = train_run(job, tmp_path / "model", quiet=True)
     assert summary["held_out"] == 100
     assert summary["validation_accuracy"] > 0.8
+    before, after = (
+        torch.cat([value.flatten() for value in load_file(run / "weights.safetensors").values()])
+        for run in (started, tmp_path / "model")
+    )
+    assert (after - before).norm() > 0.02 * before.norm()
     scales = np.load(tmp_path / "model" / "sigmas.npy")
     assert scales.shape == (1437,)
     moved = scales[scales != 0.25]

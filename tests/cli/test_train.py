@@ -84,7 +84,7 @@ def test_a_dry_run_says_how_long_it_takes(
         (["--arch", "magic"], 2, "magic"),
         (["--init", "gone.safetensors", "--arch", "digits-cnn"], 1, "gone.safetensors"),
         (["--partial-init"], 2, "--init"),
-        (["--preset", "imagenet", "--method", "macer"], 2, "no preset imagenet for macer"),
+        (["--preset", "mnist", "--method", "macer"], 2, "no preset mnist for macer"),
         (["--option", "k"], 2, "NAME=VALUE"),
         (["--option", "k=3"], 2, "options of gaussian"),
         (["--method", "macer", "--option", "k=many"], 2, "options of macer"),

@@ -81,6 +81,7 @@ def test_a_configuration_that_can_never_work_is_refused(options, message):
         ("smoothadv", "cifar10", 150,
          {"attack": "pgd", "epsilon": 0.25, "steps": 2, "m": 1, "warmup": 10,
           "relative": False}),
+        ("macer", "imagenet", 120, {"k": 2, "weight": 6.0, "gamma": 8.0, "beta": 16.0}),
         ("macer", "cifar10", 440, {"k": 16, "weight": 12.0, "gamma": 8.0, "beta": 16.0}),
     ],
 )  # fmt: skip
@@ -107,7 +108,7 @@ def test_what_is_given_beside_a_preset_moves_its_milestones(changes, milestones)
     assert TrainingConfig(method="smoothadv", **fields).milestones == milestones
 
 
-@pytest.mark.parametrize("names", [("macer", "imagenet"), ("gaussian", "mnist"), ("x", "cifar10")])
+@pytest.mark.parametrize("names", [("macer", "mnist"), ("gaussian", "mnist"), ("x", "cifar10")])
 def test_a_preset_that_is_not_there_is_refused(names):
     with pytest.raises(ConfigurationError, match="no preset"):
         preset(*names)

@@ -10,9 +10,13 @@ Sources: the authors' public training scripts and the commands in their READMEs.
   published command. ImageNet is its one-step PGD with epsilon = 1, the best of its models at radii
   0.75 to 1.5, with the script's defaults; the warm-up of 10 epochs is that of the CIFAR-10 command.
 - `macer` (Zhai et al. 2020, `RuntianZ/macer`): the script's defaults for CIFAR-10; DDRS takes
-  k = 64. The script has no ImageNet, so there is no such preset.
+  k = 64. The script has no ImageNet: its README gives the epochs, and a public reproduction
+  (`mingyangyi/Lip`) k, lambda, the batch, the learning rate and its decay; beta and gamma are those
+  of CIFAR-10. The milestones, for which no source could be checked, are those of the other ImageNet
+  schedules, and one more in proportion.
 
-All of them train by SGD with momentum 0.9, not Nesterov's, with flips and crops.
+All of them train by SGD with momentum 0.9, not Nesterov's, with flips and crops. On ImageNet the
+scripts crop to a random size and shape, which this library's crops do not.
 """
 
 from dataclasses import dataclass
@@ -57,7 +61,10 @@ PRESETS: dict[str, dict[str, Objective]] = {
         "cifar10": SmoothAdv(attack="pgd", epsilon=0.25, steps=2, m=1, warmup=10),
         "imagenet": SmoothAdv(attack="pgd", epsilon=1.0, steps=1, m=1, warmup=10),
     },
-    "macer": {"cifar10": Macer(k=16, weight=12.0, gamma=8.0, beta=16.0)},
+    "macer": {
+        "cifar10": Macer(k=16, weight=12.0, gamma=8.0, beta=16.0),
+        "imagenet": Macer(k=2, weight=6.0, gamma=8.0, beta=16.0),
+    },
 }
 """Objective by method and dataset."""
 
@@ -70,6 +77,9 @@ TRAINING_PRESETS: dict[str, dict[str, TrainingPreset]] = {
         "cifar10": TrainingPreset(150, 256, 0.1, "step", (50, 100), 0.1, 1e-4),
         "imagenet": TrainingPreset(90, 256, 0.1, "step", (30, 60), 0.1, 1e-4),
     },
-    "macer": {"cifar10": TrainingPreset(440, 64, 0.01, "step", (200, 400), 0.1, 5e-4)},
+    "macer": {
+        "cifar10": TrainingPreset(440, 64, 0.01, "step", (200, 400), 0.1, 5e-4),
+        "imagenet": TrainingPreset(120, 256, 0.1, "step", (30, 60, 90), 0.1, 5e-4),
+    },
 }
 """Schedule by method and dataset; the same keys as `PRESETS`."""

@@ -161,6 +161,9 @@ def test_the_counters_of_batch_norm_are_no_fault_and_no_success(tmp_path: Path) 
     save_file(counters, tmp_path / "c.safetensors")
     with pytest.raises(WeightsError, match="0 of 17 tensors"):
         start("digits-cnn", tmp_path / "c.safetensors", partial=True)
+    save_file(state | {"old.num_batches_tracked": torch.tensor(3)}, tmp_path / "o.safetensors")
+    report = start("digits-cnn", tmp_path / "o.safetensors").report
+    assert report == f"17 of 17 tensors from {tmp_path / 'o.safetensors'}"
 
 
 @pytest.mark.parametrize("partial", [False, True])

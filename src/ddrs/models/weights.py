@@ -22,8 +22,7 @@ COUNTER = "num_batches_tracked"  # of batch normalisation: no prediction uses it
 class Fit:
     """How given tensors compare with those of a module.
 
-    The counters of batch normalisation, which no prediction uses, are not counted and may be
-    missing.
+    The counters of batch normalisation, which no prediction uses, are not counted on either side.
 
     Attributes:
         total: how many tensors the module has.
@@ -62,7 +61,7 @@ def load_weights(module: nn.Module, path: PathLike) -> None:
     """Copy the weights of a file into a module, which stays as it was when they do not fit.
 
     Every key must be there with the module's shape, and no other; only `num_batches_tracked` of
-    batch normalisation, which no prediction uses, may be missing.
+    batch normalisation, which no prediction uses, may be missing or left over.
 
     Args:
         module: the module to fill, in place.
@@ -102,7 +101,7 @@ def compare(own: Shapes, given: Shapes) -> Fit:
     return Fit(
         total=len(counted),
         missing=[key for key in counted if key not in given],
-        unexpected=[key for key in given if key not in own],
+        unexpected=[key for key in given if key not in own and not key.endswith(COUNTER)],
         wrong_shape=[
             f"{key} {given[key]} for {own[key]}"
             for key in counted

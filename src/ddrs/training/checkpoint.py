@@ -25,9 +25,9 @@ def write_checkpoint(path: Path, state: State) -> None:
         with replacing(path) as partial:
             torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        before = "; the checkpoint before it is kept: make room and start again to go on from it"
         raise RunError(
-            f"cannot write {path}: {one_line(error)}; the checkpoint before it is kept: make room "
-            "and start again to go on from it"
+            f"cannot write {path}: {one_line(error)}{before * path.exists()}"
         ) from error
 
 

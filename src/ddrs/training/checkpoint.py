@@ -26,9 +26,7 @@ def write_checkpoint(path: Path, state: State) -> None:
             torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         before = "; the checkpoint before it is kept: make room and start again to go on from it"
-        raise RunError(
-            f"cannot write {path}: {one_line(error)}{before * path.exists()}"
-        ) from error
+        raise RunError(f"cannot write {path}: {one_line(error)}{before * path.exists()}") from error
 
 
 def read_checkpoint(path: Path) -> State | None:

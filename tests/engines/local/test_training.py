@@ -1,7 +1,7 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,8 @@ def test_every_objective_trains_with_either_scale_and_is_certified(
     job = TrainJob("digits", None, training, str(started))
     summary = train_run(job, tmp_path / "model", quiet=True)
     assert summary["held_out"] == 100
+    card = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert card["result"]["objective"] == asdict(training.objective())
     assert summary["validation_accuracy"] > 0.8
     before, after = (
         torch.cat([value.flatten() for value in load_file(run / "weights.safetensors").values()])

@@ -27,6 +27,7 @@ from ddrs.training import (
     NOT_FINITE_FILE,
     EpochMetrics,
     Estimate,
+    Objective,
     Workers,
     best_epoch,
     estimate,
@@ -105,7 +106,7 @@ def train_run(
             "model_digest": model_digest(start.module, "fp32"),
         }
         if run is not None:
-            _write(run, start, summary)
+            _write(run, start, job.training.objective(), summary)
         return summary
 
 
@@ -173,7 +174,7 @@ def _figures(metrics: EpochMetrics) -> dict[str, float | None]:
     }
 
 
-def _write(run: Run, start: models.Start, summary: Mapping[str, Any]) -> None:
+def _write(run: Run, start: models.Start, objective: Objective, summary: Mapping[str, Any]) -> None:
     """Write the model and what describes it; the summary, which says that all is there, last."""
     checkpoint = run.path / CHECKPOINT_FILE
     table = io.BytesIO()
@@ -188,7 +189,8 @@ def _write(run: Run, start: models.Start, summary: Mapping[str, Any]) -> None:
         raise RunError(f"cannot write in {run.path}: {one_line(error)}") from error
     versions = {"python": platform.python_version(), "ddrs": __version__}
     versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
-    run.write_result({"start": start.report, "versions": versions, **summary})
+    described = {"start": start.report, "objective": asdict(objective), "versions": versions}  # type: ignore[call-overload]
+    run.write_result({**described, **summary})
     run.write_summary(summary)
     _clear(run.path)
 

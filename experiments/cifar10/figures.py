@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -39,6 +39,51 @@ def draw_all(entries: Sequence[Entry], norm: str) -> Iterator[Picture]:
     yield draw_gains(adaptive, [entry for entry in entries if entry.kind == "fixed"], norm)
     yield draw_examples(adaptive)
     yield draw_orders(adaptive)
+
+
+def draw_headline(
+    rows: Mapping[str, Mapping[float, Entry | None]], chosen: Entry, norm: str
+) -> Picture:
+    """Certified accuracies of rows chosen on validation inputs, and the inputs of one of them.
+
+    Args:
+        rows: label -> the row that was chosen at each radius; None where none could be.
+        chosen: the row whose inputs are shown.
+        norm: of the radii.
+    """
+    tests = [entry.test for found in rows.values() for entry in found.values() if entry]
+    inputs = shared(tests)
+    figure = Figure(figsize=(11.5, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (label, found), colour in zip(rows.items(), COLOURS[2::-1], strict=False):
+        means = {
+            radius: entry.test.mean(radius, inputs) for radius, entry in found.items() if entry
+        }
+        points = {radius: mean for radius, mean in means.items() if mean is not None}
+        ends = [
+            accuracy_interval(round(mean * len(inputs)), len(inputs)) for mean in points.values()
+        ]
+        left.plot([*points], [*points.values()], ".-", color=colour, label=label)
+        left.fill_between([*points], *np.array(ends).T, color=colour, alpha=0.12, linewidth=0)
+    left.set(xlabel=f"{norm} radius ({PIXELS})", ylabel="certified accuracy", ylim=(0, 1))
+    left.set_xlim(left=0)
+    left.legend(framealpha=0.85, edgecolor="none", fontsize=9)
+    sigmas = np.array([chosen.test.sigma[one] for one in inputs])
+    radii = np.array([chosen.test.right[one] for one in inputs])
+    right.scatter(
+        sigmas[radii > 0], radii[radii > 0], s=14, color=COLOURS[2], alpha=0.5, linewidths=0
+    )
+    right.set(xlabel=f"sigma chosen for the input ({PIXELS})", ylabel=f"certified {norm} radius")
+    right.set_title(f"{(radii > 0).sum()} of {len(inputs)} inputs, answered rightly", fontsize=10)
+    for axes in (left, right):
+        plain(axes)
+    caption = (
+        f"Left: certified accuracy on {len(inputs)} test inputs with 95 % Clopper-Pearson "
+        "intervals; rows were chosen on validation inputs, the fixed sigma anew at each radius. "
+        f"Dots are the radii that were asked. Right: the inputs that {chosen.title} answers "
+        "rightly, each with its sigma and its radius."
+    )
+    return "headline", caption, figure
 
 
 def panels(count: int, across: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from figures import draw_all
+from figures import Picture, draw_all, draw_headline
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +37,7 @@ from ddrs.evaluation.rounding import rounded_up
 MADE_BY = "`python experiments/cifar10/report.py`"
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+HEADLINE_RADII = (*RADII, 1.75, 2.0)
 LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
 PERCENT = f"{LEVEL:.0%}".replace("%", " %")
 NONE = "-"
@@ -150,16 +151,24 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
     return "\n\n".join(parts)
 
 
-def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -> str:
-    """The comparison among the rows of some methods.
+def candidates(
+    entries: Sequence[Entry], methods: Sequence[str]
+) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """The rows of some methods with both results, and of these the fixed and the adaptive ones.
 
     Beside single classifiers one that is chosen for each input is no fixed baseline: what it gains
     depends on the data.
     """
-    ready = [entry for entry in entries if entry.test and entry.validation]
+    both = (entry for entry in entries if entry.test and entry.validation)
+    ready = [entry for entry in both if entry.method in methods]
     single = [entry for entry in ready if entry.method != SEVERAL or len(methods) == 1]
     fixed = [entry for entry in single if entry.kind == "fixed"]
-    adaptive = [entry for entry in ready if entry.kind != "fixed"]
+    return ready, fixed, [entry for entry in ready if entry.kind != "fixed"]
+
+
+def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -> str:
+    """The comparison among the rows of some methods."""
+    ready, fixed, adaptive = candidates(entries, methods)
     others = len(entries) - len(ready)
     left_out = f" Without results on both kinds of inputs, and left out: {others}." * bool(others)
     chosen = best(adaptive, None)
@@ -186,6 +195,23 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
     ]
     heading = f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`)."
     return f"{heading}\n\n{markdown(names, lines, left=2)}{bullets(notes)}"
+
+
+def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
+    """The picture of the deployable comparison; None where no row can be chosen.
+
+    Beside the chosen row and the strongest fixed sigma it shows the row that would be chosen among
+    single classifiers.
+    """
+    methods = list(dict.fromkeys(entry.method for entry in entries))
+    _, fixed, adaptive = candidates(entries, methods)
+    alone = best([entry for entry in adaptive if entry.method != SEVERAL], None)
+    chosen = best(adaptive, None)
+    if chosen is None or not fixed:
+        return None
+    rows = {entry.title: dict.fromkeys(HEADLINE_RADII, entry) for entry in (chosen, alone) if entry}
+    strongest = {radius: best(fixed, radius) for radius in HEADLINE_RADII}
+    return draw_headline(rows | {"strongest fixed sigma at each radius": strongest}, chosen, norm)
 
 
 def compared(
@@ -377,7 +403,8 @@ def build(results: Path, out: Path) -> None:
         parts += [f"## {title}", "### All rows", all_rows(some)]
         parts += ["### Deployable", deployable(some, norm)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
-        for name, caption, figure in draw_all(some, norm):
+        first = headline(some, norm)
+        for name, caption, figure in (*[first] * bool(first), *draw_all(some, norm)):
             if figure is not None:
                 pictures[f"{name}-{norm}.png"] = figure
                 parts.append(f"![{name}]({name}-{norm}.png)")

@@ -1,109 +1,16 @@
 """The tables of the study, from made-up certificates whose figures are known."""
 
-import importlib.util
-import json
 import shutil
 import sys
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ddrs.engines.local import certify_run
 from ddrs.errors import DDRSError
-from ddrs.jobs import CertifyJob
+from experiments.made_up import ROWS, report, stored, study, write_results
 
-
-def load(name):
-    path = Path(__file__).parents[2] / "experiments" / "cifar10" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-stored, figures, report = load("stored"), load("figures"), load("report")
-
-MODELS = {
-    "one": 'method = "gaussian"',
-    "two": 'method = "gaussian"',
-    "each": 'method = "gaussian"\ndata-dependent = true',
-    "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
-    "box": 'method = "gaussian"\nnoise = "uniform"',
-}
-# name: model and further ones to choose from, certify options
-ROWS = {
-    "fixed-1": ("one", 'policy = "fixed"'),
-    "fixed-2": ("two", 'policy = "fixed"'),
-    "ds-1": ("one", 'policy = "search"'),
-    "ds-2": ("two", 'policy = "search"'),
-}
-
-
-class Study:
-    """A study in a folder of its own, and its results."""
-
-    def __init__(self, folder, monkeypatch):
-        self.folder, self.results, self.out = folder, folder / "results", folder / "out"
-        self.results.mkdir()
-        self.has(ROWS)
-        monkeypatch.setattr(stored, "HERE", folder)
-        monkeypatch.setattr(report, "HERE", folder)
-        monkeypatch.setattr(report, "RESAMPLES", 1000)
-
-    def has(self, rows):
-        for kind in ("rows", "models"):
-            shutil.rmtree(self.folder / kind, ignore_errors=True)
-            (self.folder / kind).mkdir()
-        texts = {f"models/{name}": text for name, text in MODELS.items()}
-        for order, (name, (model, options)) in enumerate(rows.items()):
-            model, *others = model.split()
-            about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
-            about += f"\nalternatives = {json.dumps(others)}" * bool(others)
-            texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
-        for name, text in texts.items():
-            (self.folder / f"{name}.toml").write_text(text)
-
-    def put(self, name, radii, *, validation=None, sigma=0.25, at_radii=None):
-        """Results of a row: a radius an input, None for a wrong answer."""
-        folder = self.results / name
-        write_results(folder, radii, sigma, at_radii)
-        if validation is not None:
-            write_results(folder / "validation", validation, sigma, at_radii)
-
-    def tables(self):
-        report.build(self.results, self.out)
-        return (self.out / "tables.md").read_text()
-
-
-def write_results(folder, radii, sigma, at_radii):
-    folder.mkdir(parents=True)
-    correct = [radius is not None for radius in radii]
-    labels = [index % 10 for index in range(len(radii))]
-    columns = {
-        "index": range(len(radii)),
-        "label": labels,
-        "prediction": [
-            one if right else 9 - one for one, right in zip(labels, correct, strict=True)
-        ],
-        "correct": correct,
-        # a wrong answer may well have a radius
-        "radius": [3.0 if radius is None else radius for radius in radii],
-        "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
-    }
-    pq.write_table(pa.table(columns), folder / "certificates.parquet")
-    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    config = {"kind": "certify", "data": f"made-up {folder.name}", "model": "runs/models/one"}
-    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    return Study(tmp_path, monkeypatch)
+__all__ = ["study"]  # a fixture
 
 
 def section(text, *headings):
@@ -310,81 +217,6 @@ def test_kinds_and_norms_follow_from_the_model(study):
     assert list(table(section(l1, "### All rows"))) == ["Row box"]
     assert table(section(l1, "envelope"))["Yang-DS (paper)"]["r=1.00"] == "0.580"
     assert (study.out / "curves-l1.png").exists()
-
-
-def test_curves_are_the_best_row_at_each_radius(study):
-    study.put("fixed-1", [0.3, 0.3, None], at_radii=[0, 0.25, 0.5, 1, 1.5])
-    study.put("fixed-2", [0.8, None, None], at_radii=[0, 0.25, 0.5, 0.75, 1, 1.5])
-    entries = [e for e in stored.read_study(study.results) if e.test]
-    _, _, figure = figures.draw_curves(entries, "l2")
-    (axes,) = figure.axes
-    best = axes.lines[-1]
-    assert best.get_label() == "fixed, best of 2"
-    # the radii that both were asked, up to the first one that nobody reaches
-    assert best.get_xdata().tolist() == [0, 0.25, 0.5, 1]
-    assert best.get_ydata().tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0])
-
-
-def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
-    steps = 'policy = "gradient"\nsteps = '
-    rows = {
-        "k900": ("one", f"{steps}900"),
-        "k100": ("one", f"{steps}100"),
-        "other model": ("two", f"{steps}300"),
-        "other draws": ("one", f"{steps}300\ndraws = 8"),
-        "fixed-1": ("one", 'policy = "fixed"'),
-    }
-    study.has(rows)
-    for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1), strict=True):
-        study.put(name, [radius, None])
-    entries = stored.read_study(study.results)
-    _, _, figure = figures.draw_steps(entries)
-    (axes,) = figure.axes
-    lines = {bars.get_label(): bars.lines[0].get_xydata().tolist() for bars in axes.containers}
-    assert lines["0.25"] == [[0, 0], [100, 0.5], [900, 0.5]]
-    assert lines["0.5"] == [[0, 0], [100, 0], [900, 0.5]]
-    _, reason, figure = figures.draw_steps(entries[1:])
-    assert "No two rows that differ only in K" in reason
-    assert figure is None
-
-
-def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
-    study.put("fixed-1", [0.3, 0.5, None, 0.2], sigma=0.25)
-    study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
-    study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
-    entries = [e for e in stored.read_study(study.results) if e.test]
-    _, _, figure = figures.draw_gains(entries[2:], entries[:2], "l2")
-    (axes,) = figure.axes
-    points = axes.collections[0].get_offsets()
-    assert np.allclose(points, [(0.4, 0.2), (0.5, -0.5), (0.6, 0.25)])
-    assert axes.get_title() == "Row ds-1\n2 gain, 1 lose, mean -0.017"
-
-
-def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_path):
-    rng = np.random.default_rng(0)
-    images = rng.random((20, 3, 1, 2)).astype(np.float32)
-    np.savez(tmp_path / "data.npz", x=images, y=np.arange(20) % 3)
-    data = f"npz:{tmp_path / 'data.npz'}"
-    job = CertifyJob(data, "py:toy:linear", policy="search", sigma=0.5, n=50, seed=1)
-    certify_run(job, study.results / "ds-1", quiet=True)
-    rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
-    entries = [e for e in stored.read_study(study.results) if e.test]
-    _, _, figure = figures.draw_examples(entries)
-    shown = [axes.get_xlabel().split("\n")[1] for axes in figure.axes]
-    ascending = sorted(f"{row['sigma']:.3f}" for row in rows)
-    assert shown == ascending[:8] + ascending[6:14] + ascending[-8:]
-    first = min(rows, key=lambda row: (row["sigma"], row["index"]))
-    image = figure.axes[0].images[0].get_array()
-    assert np.array_equal(image, np.moveaxis(images[first["index"]], 0, -1))
-    assert figure.axes[0].get_xlabel().startswith(figures.CLASSES[first["label"]])
-    text = study.tables()
-    assert "over 10 shuffled orders" in text
-    assert {"examples-l2.png", "orders-l2.png"} <= {path.name for path in study.out.iterdir()}
-    (tmp_path / "data.npz").unlink()
-    text = study.tables()
-    assert "No pictures of examples: " in text
-    assert "Other orders cannot be tried: " in text
-    assert "examples-l2.png" not in text
 
 
 def test_results_that_cannot_be_used_leave_the_tables_as_they_are(study):

@@ -1,0 +1,101 @@
+"""A study whose certificates are made up."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+
+def load(name):
+    path = Path(__file__).parents[2] / "experiments" / "cifar10" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+stored, figures, report = load("stored"), load("figures"), load("report")
+
+MODELS = {
+    "one": 'method = "gaussian"',
+    "two": 'method = "gaussian"',
+    "each": 'method = "gaussian"\ndata-dependent = true',
+    "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
+    "box": 'method = "gaussian"\nnoise = "uniform"',
+}
+# name: model and further ones to choose from, certify options
+ROWS = {
+    "fixed-1": ("one", 'policy = "fixed"'),
+    "fixed-2": ("two", 'policy = "fixed"'),
+    "ds-1": ("one", 'policy = "search"'),
+    "ds-2": ("two", 'policy = "search"'),
+}
+
+
+class Study:
+    """A study in a folder of its own, and its results."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.results, self.out = folder, folder / "results", folder / "out"
+        self.results.mkdir()
+        self.has(ROWS)
+        monkeypatch.setattr(stored, "HERE", folder)
+        monkeypatch.setattr(report, "HERE", folder)
+        monkeypatch.setattr(report, "RESAMPLES", 1000)
+
+    def has(self, rows):
+        for kind in ("rows", "models"):
+            shutil.rmtree(self.folder / kind, ignore_errors=True)
+            (self.folder / kind).mkdir()
+        texts = {f"models/{name}": text for name, text in MODELS.items()}
+        for order, (name, (model, options)) in enumerate(rows.items()):
+            model, *others = model.split()
+            about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
+            about += f"\nalternatives = {json.dumps(others)}" * bool(others)
+            texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
+        for name, text in texts.items():
+            (self.folder / f"{name}.toml").write_text(text)
+
+    def put(self, name, radii, *, validation=None, sigma=0.25, at_radii=None):
+        """Results of a row: a radius an input, None for a wrong answer."""
+        folder = self.results / name
+        write_results(folder, radii, sigma, at_radii)
+        if validation is not None:
+            write_results(folder / "validation", validation, sigma, at_radii)
+
+    def tables(self):
+        report.build(self.results, self.out)
+        return (self.out / "tables.md").read_text()
+
+
+def write_results(folder, radii, sigma, at_radii):
+    folder.mkdir(parents=True)
+    correct = [radius is not None for radius in radii]
+    labels = [index % 10 for index in range(len(radii))]
+    columns = {
+        "index": range(len(radii)),
+        "label": labels,
+        "prediction": [
+            one if right else 9 - one for one, right in zip(labels, correct, strict=True)
+        ],
+        "correct": correct,
+        # a wrong answer may well have a radius
+        "radius": [3.0 if radius is None else radius for radius in radii],
+        "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
+    }
+    pq.write_table(pa.table(columns), folder / "certificates.parquet")
+    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    config = {"kind": "certify", "data": f"made-up {folder.name}", "model": "runs/models/one"}
+    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    return Study(tmp_path, monkeypatch)

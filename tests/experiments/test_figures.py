@@ -1,0 +1,122 @@
+"""The figures of the study, from made-up certificates."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ddrs.engines.local import certify_run
+from ddrs.jobs import CertifyJob
+from experiments.made_up import figures, report, stored, study
+
+__all__ = ["study"]  # a fixture
+
+
+def test_the_headline_is_of_rows_chosen_on_validation_inputs(study):
+    study.has(
+        {
+            "fixed-1": ("one", 'policy = "fixed"'),
+            "fixed-2": ("two", 'policy = "fixed"'),
+            "ds": ("one", 'policy = "search"'),
+            "either": ("one two", 'policy = "search"'),
+        }
+    )
+    study.put("fixed-1", [0.3, 0.3, None, None], validation=[0.3, 0.3, 0.3, None])
+    study.put("fixed-2", [0.8, 0.8, 0.8, 0.8], validation=[0.8, 0.8, None, None])
+    study.put("ds", [0.6, None, None, None], validation=[0.9, 0.9, 0.9, 0.9])
+    entries = stored.read_study(study.results)
+    assert report.headline(entries[:2], "l2") is None
+    _, _, figure = report.headline(entries, "l2")
+    lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
+    assert list(lines) == ["Row ds", "strongest fixed sigma at each radius"]
+
+    study.put("either", [1.1, 0.2, 1.3, None], validation=[2.0] * 4, sigma=[0.1, 0.2, 0.3, 0.4])
+    entries = stored.read_study(study.results)
+    _, caption, figure = report.headline(entries, "l2")
+    left, right = figure.axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
+    assert lines == {
+        "Row either": [0.75, 0.5, 0.5, 0.5, 0.5, 0.25, 0, 0, 0],
+        "Row ds": [0.25, 0.25, 0.25, 0, 0, 0, 0, 0, 0],
+        # fixed-1 up to 0.25, as validation has it, then fixed-2
+        "strongest fixed sigma at each radius": [0.5, 0.5, 1, 1, 0, 0, 0, 0, 0],
+    }
+    points = right.collections[0].get_offsets()
+    assert np.allclose(points, [(0.1, 1.1), (0.2, 0.2), (0.3, 1.3)])  # the wrong answer left out
+    assert "inputs that Row either answers rightly" in caption
+    assert "![headline](headline-l2.png)" in study.tables()
+    assert (study.out / "headline-l2.png").exists()
+
+
+def test_curves_are_the_best_row_at_each_radius(study):
+    study.put("fixed-1", [0.3, 0.3, None], at_radii=[0, 0.25, 0.5, 1, 1.5])
+    study.put("fixed-2", [0.8, None, None], at_radii=[0, 0.25, 0.5, 0.75, 1, 1.5])
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_curves(entries, "l2")
+    (axes,) = figure.axes
+    best = axes.lines[-1]
+    assert best.get_label() == "fixed, best of 2"
+    # the radii that both were asked, up to the first one that nobody reaches
+    assert best.get_xdata().tolist() == [0, 0.25, 0.5, 1]
+    assert best.get_ydata().tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0])
+
+
+def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
+    steps = 'policy = "gradient"\nsteps = '
+    rows = {
+        "k900": ("one", f"{steps}900"),
+        "k100": ("one", f"{steps}100"),
+        "other model": ("two", f"{steps}300"),
+        "other draws": ("one", f"{steps}300\ndraws = 8"),
+        "fixed-1": ("one", 'policy = "fixed"'),
+    }
+    study.has(rows)
+    for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1), strict=True):
+        study.put(name, [radius, None])
+    entries = stored.read_study(study.results)
+    _, _, figure = figures.draw_steps(entries)
+    (axes,) = figure.axes
+    lines = {bars.get_label(): bars.lines[0].get_xydata().tolist() for bars in axes.containers}
+    assert lines["0.25"] == [[0, 0], [100, 0.5], [900, 0.5]]
+    assert lines["0.5"] == [[0, 0], [100, 0], [900, 0.5]]
+    _, reason, figure = figures.draw_steps(entries[1:])
+    assert "No two rows that differ only in K" in reason
+    assert figure is None
+
+
+def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
+    study.put("fixed-1", [0.3, 0.5, None, 0.2], sigma=0.25)
+    study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
+    study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_gains(entries[2:], entries[:2], "l2")
+    (axes,) = figure.axes
+    points = axes.collections[0].get_offsets()
+    assert np.allclose(points, [(0.4, 0.2), (0.5, -0.5), (0.6, 0.25)])
+    assert axes.get_title() == "Row ds-1\n2 gain, 1 lose, mean -0.017"
+
+
+def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.random((20, 3, 1, 2)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=images, y=np.arange(20) % 3)
+    data = f"npz:{tmp_path / 'data.npz'}"
+    job = CertifyJob(data, "py:toy:linear", policy="search", sigma=0.5, n=50, seed=1)
+    certify_run(job, study.results / "ds-1", quiet=True)
+    rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
+    entries = [e for e in stored.read_study(study.results) if e.test]
+    _, _, figure = figures.draw_examples(entries)
+    shown = [axes.get_xlabel().split("\n")[1] for axes in figure.axes]
+    ascending = sorted(f"{row['sigma']:.3f}" for row in rows)
+    assert shown == ascending[:8] + ascending[6:14] + ascending[-8:]
+    first = min(rows, key=lambda row: (row["sigma"], row["index"]))
+    image = figure.axes[0].images[0].get_array()
+    assert np.array_equal(image, np.moveaxis(images[first["index"]], 0, -1))
+    assert figure.axes[0].get_xlabel().startswith(figures.CLASSES[first["label"]])
+    text = study.tables()
+    assert "over 10 shuffled orders" in text
+    assert {"examples-l2.png", "orders-l2.png"} <= {path.name for path in study.out.iterdir()}
+    (tmp_path / "data.npz").unlink()
+    text = study.tables()
+    assert "No pictures of examples: " in text
+    assert "Other orders cannot be tried: " in text
+    assert "examples-l2.png" not in text

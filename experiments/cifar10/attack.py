@@ -47,6 +47,7 @@ from ddrs.progress import ProgressBar
 from ddrs.runs import MEMORY_FILE, read_config
 from ddrs.version import __version__
 
+FACTORS = (0.95, 1.5, 2.0)
 SETTINGS = ("n0", "n", "alpha", "bound", "seed", "precision", "compile")  # of a run's classifier
 
 
@@ -284,12 +285,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run of ddrs certify")
     parser.add_argument("--inputs", type=whole, default=100, help="how many, from the first")
     parser.add_argument(
-        "--factors",
+        "--factor",
         type=positive,
-        nargs="+",
-        default=[0.95, 1.5, 2.0],
+        action="append",
         metavar="F",
-        help="distances in units of the certified radius",
+        help="distance in units of the certified radius; may be given again (0.95, 1.5 and 2)",
     )
     parser.add_argument("--steps", type=whole, default=20, help="gradients of an attack")
     parser.add_argument("--draws", type=whole, default=64, help="noisy copies behind a gradient")
@@ -297,7 +297,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=new_file, required=True, metavar="FILE.json")
     asked = parser.parse_args(words)
     settings = {name: getattr(asked, name) for name in ("inputs", "steps", "draws", "seed")}
-    settings["factors"] = sorted({*asked.factors})
+    settings["factors"] = sorted({*(asked.factor or FACTORS)})
     try:
         points = attack(asked.run, **settings)
         summaries = [

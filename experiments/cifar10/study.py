@@ -5,10 +5,12 @@
     python experiments/cifar10/study.py show [ROW ...]
 
 A file of `models/` is the options of one `ddrs train`, one of `rows/` those of one `ddrs certify`;
-what all have in common is in `study.toml`. `prepare` puts the data and the starting weights where
-these expect them. `run` does what is not done yet, the rows in their order, and can be stopped at
-any moment: the same command goes on. It copies what came of a row to `results/` and the records of
-a training to `trained/`. `show` prints the commands.
+what all have in common is in `study.toml`. Two further names stand beside the rows: `stream`, which
+makes a data set that is hard for a memory and certifies it, and `attack`, which attacks a row.
+`prepare` puts the data and the starting weights where all these expect them. `run` does what is not
+done yet, the rows in their order, and can be stopped at any moment: the same command goes on. It
+copies what came of a row to `results/`, the records of a training to `trained/`, and what came of
+the other two to `stream/` and `attack/`. `show` prints the commands.
 
 Run it from the root of the project.
 """
@@ -27,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from ddrs.training.splits import split
@@ -34,7 +37,8 @@ from ddrs.training.splits import split
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
 RESULTS, TRAINED = HERE / "results", HERE / "trained"
-COMMAND = [sys.executable, "-m"]
+SCRIPTS = Path("experiments/cifar10")
+STREAM, ATTACK = "stream", "attack"
 KEPT = ("config.json", "summary.json", "certificates.parquet", "epochs.csv")
 
 
@@ -44,7 +48,7 @@ class Task:
 
     Attributes:
         name: a name for messages.
-        words: of the command; the last one is its run directory.
+        words: of the command; the last one is its run directory, or the file that it makes.
         kept: where what came of it is kept.
         after: what it needs.
     """
@@ -60,44 +64,94 @@ class Task:
 
     @property
     def done(self) -> bool:
-        return (self.out / "summary.json").exists()
+        return self.out.is_file() or (self.out / "summary.json").exists()
+
+    @property
+    def command(self) -> list[str]:
+        """The words, with this Python in place of the programs."""
+        program, *others = self.words
+        return [sys.executable, *(["-m", program] if program == "ddrs" else []), *others]
 
 
 def tasks(names: list[str]) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
 
-    The rows on validation inputs, by which the report chooses among rows, come last.
+    The rows on validation inputs, by which the report chooses among rows, come after all rows, and
+    then the stream and the attack.
     """
     common = read(HERE / "study.toml")
     rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
-    unknown = sorted({*names} - {*rows})
+    unknown = sorted({*names} - {*rows, STREAM, ATTACK})
     if unknown:
-        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(sorted(rows))}")
+        known = ", ".join([*sorted(rows), STREAM, ATTACK])
+        sys.exit(f"no such row: {', '.join(unknown)}; there are {known}")
     found: dict[str, Task] = {}
     checks: dict[str, Task] = {}
-    for name in sorted(names or rows, key=lambda name: (rows[name]["order"], name)):
-        row = rows[name]
-        model, *others = (
-            training(each, common["train"], found)
-            for each in (row["model"], *row.get("alternatives", []))
-        )
-        options = common["certify"] | {"model": str(model.out)} | row["certify"]
-        if others:
-            options["alternative"] = [str(other.out) for other in others]
-        found[name] = Task(
-            name,
-            ddrs("certify", options, RUNS / "rows" / name),
-            kept=RESULTS / name,
-            after=[model, *others],
-        )
-        validated = f"{name} on validation inputs"
-        checks[validated] = Task(
-            validated,
-            ddrs("certify", options | common["validate"], RUNS / "validated" / name),
-            kept=RESULTS / name / "validation",
-            after=[model, *others],
-        )
-    return [*found.values(), *checks.values()]
+    asked = {*names} & {*rows} if names else {*rows}
+    for name in sorted(asked, key=lambda name: (rows[name]["order"], name)):
+        checked = certified(name, rows[name], common, found)
+        checks[checked.name] = checked
+    last = [
+        task
+        for name, make in ((STREAM, stream), (ATTACK, attack))
+        if not names or name in names
+        for task in make(rows, common, found)
+    ]
+    return [*found.values(), *checks.values(), *last]
+
+
+def certified(
+    name: str, row: dict[str, Any], common: dict[str, Any], found: dict[str, Task]
+) -> Task:
+    """The task of a row on validation inputs; that on test inputs is added to those found."""
+    models = [
+        training(each, common["train"], found)
+        for each in (row["model"], *row.get("alternatives", []))
+    ]
+    options = options_of(row, common)
+    out = RUNS / "rows" / name
+    found[name] = Task(name, ddrs("certify", options, out), RESULTS / name, models)
+    return Task(
+        f"{name} on validation inputs",
+        ddrs("certify", options | common["validate"], RUNS / "validated" / name),
+        kept=RESULTS / name / "validation",
+        after=models,
+    )
+
+
+def options_of(row: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """The options of a row's `ddrs certify`."""
+    model, *others = (
+        str(RUNS / "models" / each) for each in (row["model"], *row.get("alternatives", []))
+    )
+    options = common["certify"] | {"model": model} | row["certify"]
+    return options | ({"alternative": others} if others else {})
+
+
+def stream(
+    rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task]
+) -> tuple[Task, Task]:
+    """The tasks that make the stream and certify it as a row is certified."""
+    options = dict(common[STREAM])
+    row = rows[options.pop("row")]
+    model = training(row["model"], common["train"], found)
+    options |= {"data": common["certify"]["data"], "model": model.out}
+    file = RUNS / "stream.npz"
+    made = Task("the stream", script(STREAM, options, file), kept=HERE / STREAM, after=[model])
+    asked = options_of(row, common) | common["certify-stream"] | {"data": f"npz:{file}"}
+    words = ddrs("certify", asked, RUNS / STREAM)
+    return made, Task(STREAM, words, kept=HERE / STREAM, after=[made])
+
+
+def attack(rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task]) -> tuple[Task]:
+    """The task that attacks a row, which is added to those found."""
+    options = dict(common[ATTACK])
+    name = options.pop("row")
+    if name not in found:
+        certified(name, rows[name], common, found)
+    row = found[name]
+    words = script(ATTACK, options, RUNS / "attack.json", str(row.out))
+    return (Task(ATTACK, words, kept=HERE / ATTACK, after=[row]),)
 
 
 def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
@@ -113,15 +167,25 @@ def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
 
 
 def ddrs(command: str, options: dict[str, Any], out: Path) -> list[str]:
-    """A `ddrs` command with these options by name: a list for an option given several times."""
-    words = ["ddrs", command]
+    """A `ddrs` command with these options by name."""
+    return ["ddrs", command, *flags(options), "--out", str(out)]
+
+
+def script(name: str, options: dict[str, Any], out: Path, *words: str) -> list[str]:
+    """The command of a script of this study, its words before its options."""
+    return ["python", str(SCRIPTS / f"{name}.py"), *words, *flags(options), "--out", str(out)]
+
+
+def flags(options: dict[str, Any]) -> list[str]:
+    """Options by name as words of a command: a list for an option given several times."""
+    words = []
     for key, value in options.items():
         if value is True:
             words.append(f"--{key}")
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{key}", str(one)]
-    return [*words, "--out", str(out)]
+    return words
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -152,7 +216,7 @@ def run(todo: list[Task], jobs: int) -> None:
     def work() -> None:
         while (task := next_task()) is not None:
             print(f"{task.name}: {shlex.join(task.words)}", flush=True)
-            code = subprocess.run([*COMMAND, *task.words], env=environment, check=False).returncode
+            code = subprocess.run(task.command, env=environment, check=False).returncode
             with change:
                 if code or not task.done:
                     failed.append(task.name)
@@ -170,11 +234,17 @@ def run(todo: list[Task], jobs: int) -> None:
 
 
 def keep(task: Task) -> None:
-    """Copy what came of a task that is done into the project."""
+    """Copy what came of a task that is done into the project; of a stream all but its images."""
     task.kept.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        if (task.out / name).exists():
-            shutil.copyfile(task.out / name, task.kept / name)
+    if task.out.suffix == ".npz":
+        with np.load(task.out) as stream:
+            about = zip(stream["kind"], stream["origin"], strict=True)
+            lines = ["kind,origin", *(f"{kind},{origin}" for kind, origin in about)]
+        (task.kept / "stream.csv").write_text("\n".join(lines) + "\n")
+        return
+    for file in [task.out] if task.out.is_file() else [task.out / name for name in KEPT]:
+        if file.exists():
+            shutil.copyfile(file, task.kept / file.name)
 
 
 def prepare(cifar10: Path, resnet20: Path) -> None:

@@ -1,23 +1,13 @@
 """A study whose certificates are made up."""
 
-import importlib.util
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-
-def load(name):
-    path = Path(__file__).parents[2] / "experiments" / "cifar10" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
+from experiments.scripts import load
 
 stored, figures, report = load("stored"), load("figures"), load("report")
 

@@ -1,12 +1,9 @@
 """An attack finds nothing inside certified balls, other answers outside, and changes no run."""
 
-import importlib.util
 import json
 import shutil
 import sqlite3
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,21 +14,13 @@ from ddrs import Certificate, Memory, SearchSigma, SmoothedClassifier, data, mod
 from ddrs.engines.local import certify_run, train_run
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.training import TrainingConfig
-
-
-def load(name):
-    path = Path(__file__).parents[2] / "experiments" / "cifar10" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
+from experiments.scripts import load
 
 stream, attack = load("stream"), load("attack")
 
 FACTORS = (0.95, 1.5, 4.0)
 SETTINGS = {"steps": 10, "draws": 16, "seed": 0}
-WORDS = ["--steps", "10", "--draws", "16", "--factors", *map(str, FACTORS)]
+WORDS = ["--steps", "10", "--draws", "16", *(f"--factor={one}" for one in FACTORS)]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +146,20 @@ def test_everything_that_was_asked_is_written_and_the_table_is_shown(made, run, 
     assert found["settings"] == {"inputs": 100, "factors": list(FACTORS)} | SETTINGS
     assert found["config"] == json.loads((run / "config.json").read_text())
     out = tmp_path / "again.json"
-    attack.main([str(run), *WORDS[:4], "--inputs", "2", "--factors", "2", "0.5", "--out", str(out)])
+    attack.main(
+        [
+            str(run),
+            *WORDS[:4],
+            "--inputs",
+            "2",
+            "--factor",
+            "2",
+            "--factor",
+            "0.5",
+            "--out",
+            str(out),
+        ]
+    )
     one, two = (row["index"] for row in rows(run)[:2])
     points = json.loads(out.read_text())["points"]
     assert [(p["index"], p["factor"]) for p in points] == [
@@ -227,7 +229,7 @@ def test_certificates_that_are_too_large_are_found_out(run, tmp_path, capsys):
                 *WORDS[:4],
                 "--inputs",
                 "4",
-                "--factors",
+                "--factor",
                 "0.9",
                 "--out",
                 str(tmp_path / "new.json"),

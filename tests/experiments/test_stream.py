@@ -1,9 +1,5 @@
 """The stream has what it says, where it says, and makes a memory act."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,12 +15,9 @@ from ddrs.noise import Gaussian
 from ddrs.orders import reorder
 from ddrs.training import TrainingConfig
 from ddrs.votes import Inputs, NoisyClassifier, frozen
+from experiments.scripts import load
 
-STREAM = Path(__file__).parents[2] / "experiments" / "cifar10" / "stream.py"
-SPEC = importlib.util.spec_from_file_location("stream", STREAM)
-stream = importlib.util.module_from_spec(SPEC)
-sys.modules["stream"] = stream
-SPEC.loader.exec_module(stream)
+stream = load("stream")
 
 INPUTS, DISTANCE, HALVINGS = 12, 0.5, 12
 

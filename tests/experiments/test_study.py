@@ -1,28 +1,36 @@
 """The files of the study name commands that exist, and are carried out in an order that works."""
 
-import importlib.util
-import sys
-from pathlib import Path
+import subprocess
 
+import numpy as np
 import pytest
 import typer
 
 from ddrs.cli import app
+from experiments.scripts import load
 
-STUDY = Path(__file__).parents[2] / "experiments" / "cifar10" / "study.py"
-SPEC = importlib.util.spec_from_file_location("study", STUDY)
-study = importlib.util.module_from_spec(SPEC)
-sys.modules["study"] = study  # dataclasses look their module up
-SPEC.loader.exec_module(study)
+study = load("study")
 
 TASKS = study.tasks([])
+ROOT = study.HERE.parents[1]
+SCRIPTS = [task for task in TASKS if task.words[0] == "python"]
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [t for t in TASKS if t not in SCRIPTS], ids=lambda task: task.name)
 def test_a_command_has_the_options_of_its_files(task):
-    _, name, *words = task.words
+    program, name, *words = task.words
+    assert program == "ddrs"
     command = typer.main.get_command(app).commands[name]
     command.make_context(name, words)  # raises on an unknown option or a bad value
+
+
+def test_scripts_have_the_options_of_their_files_too():
+    assert [task.name for task in SCRIPTS] == ["the stream", "attack"]
+    for task in SCRIPTS:
+        asked = [*task.command[:-2], "--out", "nowhere/file.npz"]
+        done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=False)
+        # The last option is the first that is found wrong.
+        assert "there is no directory nowhere" in done.stderr
 
 
 def test_every_file_is_used_once_and_after_what_it_needs():
@@ -34,6 +42,19 @@ def test_every_file_is_used_once_and_after_what_it_needs():
     for place, task in enumerate(TASKS):
         assert all(TASKS.index(one) < place for one in task.after)
     assert len({task.out for task in TASKS}) == len(TASKS)
+    assert names[-3:] == ["the stream", "stream", "attack"]
+
+
+def test_the_stream_and_the_attack_bring_what_they_need():
+    assert [task.name for task in study.tasks(["stream"])] == [
+        "model gaussian-dd-0.25",
+        "model smoothadv-dd-0.25",
+        "the stream",
+        "stream",
+    ]
+    names = [task.name for task in study.tasks(["attack"])]
+    assert names[-2:] == ["all-ds2-0.25", "attack"]
+    assert "all-ds2-0.25 on validation inputs" not in names
 
 
 def test_a_row_brings_its_models_and_an_unknown_one_is_refused():
@@ -52,16 +73,15 @@ def test_a_row_brings_its_models_and_an_unknown_one_is_refused():
 def write(out, more="pass"):
     """A command that writes the summary of a run directory."""
     code = f"import pathlib; {more}; p = pathlib.Path({str(out)!r}); p.mkdir(parents=True)"
-    return ["-c", f"{code}; (p / 'summary.json').write_text('1')", str(out)]
+    return ["python", "-c", f"{code}; (p / 'summary.json').write_text('1')", str(out)]
 
 
-def test_tasks_run_in_order_and_what_failed_is_named(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(study, "COMMAND", [sys.executable])
+def test_tasks_run_in_order_and_what_failed_is_named(tmp_path, capfd):
     first = study.Task("first", write(tmp_path / "first"), tmp_path / "kept")
     check = f"assert pathlib.Path({str(tmp_path / 'first')!r}).exists()"
     words = write(tmp_path / "second", check)
     second = study.Task("second", words, tmp_path / "kept" / "second", [first])
-    words = ["-c", "raise SystemExit(3)", str(tmp_path / "third")]
+    words = ["python", "-c", "raise SystemExit(3)", str(tmp_path / "third")]
     third = study.Task("third", words, tmp_path / "kept" / "third")
     with pytest.raises(SystemExit, match="failed: third"):
         study.run([second, first, third], 1)
@@ -72,3 +92,17 @@ def test_tasks_run_in_order_and_what_failed_is_named(tmp_path, monkeypatch, capf
     study.run([first, second], 2)  # nothing is left to do
     assert (tmp_path / "kept" / "summary.json").read_text() == "1"
     assert capfd.readouterr().out.count(" -c ") == 3
+
+
+def test_files_are_kept_but_for_the_images_of_a_stream(tmp_path):
+    (tmp_path / "attack.json").write_text("{}")
+    task = study.Task("attack", ["python", str(tmp_path / "attack.json")], tmp_path / "kept")
+    assert task.done
+    study.keep(task)
+    assert (tmp_path / "kept" / "attack.json").read_text() == "{}"
+    x = np.zeros((2, 3, 1, 1), np.float32)
+    np.savez(tmp_path / "s.npz", x=x, y=[1, 2], kind=["input", "adversarial"], origin=[7, 3])
+    study.keep(study.Task("the stream", ["python", str(tmp_path / "s.npz")], tmp_path / "stream"))
+    assert [path.name for path in (tmp_path / "stream").iterdir()] == ["stream.csv"]
+    text = (tmp_path / "stream" / "stream.csv").read_text()
+    assert text == "kind,origin\ninput,7\nadversarial,3\n"

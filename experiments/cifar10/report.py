@@ -2,10 +2,10 @@
 
     python experiments/cifar10/report.py [--out DIR]
 
-It reads `results/` and writes `tables.md` and the figures that are in it. What is not certified yet
-is named there, and what can be made without it is made. Two questions are kept apart: what somebody
-gains who chooses one row by validation data ("deployable"), and the best row at each radius on the
-test data ("envelope"), which is how the paper's tables were formed.
+It reads `results/`, `stream/` and `attack/`, and writes `tables.md` and the figures that are in it.
+What is not certified yet is named there, and what can be made without it is made. Two questions are
+kept apart: what somebody gains who chooses one row by validation data ("deployable"), and the best
+row at each radius on the test data ("envelope"), which is how the paper's tables were formed.
 
 Run it from the root of the project: the pictures need the data.
 """
@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from figures import Picture, draw_all, draw_headline
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from probes import attack_section, stream_section
 from scipy.stats import bootstrap
 from stored import HERE, KINDS, METHODS, SEVERAL, Certified, Entry, read_study, shared
+from texts import aligned, bullets
 
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval, compare, radius_key, rounded_down
@@ -132,7 +130,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
         *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
         sources([test for _, test in done]),
     ]
-    return markdown(names, lines, left=3) + bullets(notes)
+    return aligned(names, lines, left=3) + bullets(notes)
 
 
 def deployable(entries: Sequence[Entry], norm: str) -> str:
@@ -194,7 +192,7 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
         f"Validation: {about(validated)} {sources([entry.test for entry in ready])}",
     ]
     heading = f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`)."
-    return f"{heading}\n\n{markdown(names, lines, left=2)}{bullets(notes)}"
+    return f"{heading}\n\n{aligned(names, lines, left=2)}{bullets(notes)}"
 
 
 def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
@@ -284,7 +282,7 @@ def envelope(entries: Sequence[Entry], norm: str) -> str:
         "The paper's rows are of a ResNet-18 with n = 100000, alpha = 0.001.",
         sources(done),
     ]
-    return markdown(names, lines, left=1) + bullets(notes)
+    return aligned(names, lines, left=1) + bullets(notes)
 
 
 def paper_row(norm: str, method: str, kind: str) -> dict[Any, Any]:
@@ -327,11 +325,6 @@ def number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def bullets(notes: Iterable[str]) -> str:
-    """What is said below a table."""
-    return "\n\n" + "\n".join(f"- {note}" for note in notes)
-
-
 def at(radius: float) -> str:
     return f"r={radius_key(radius)}"
 
@@ -355,18 +348,6 @@ def sources(certified: Sequence[Certified]) -> str:
     """The same with the models, and how to make it again."""
     models = ", ".join(dict.fromkeys(Path(one.config["model"]).name for one in certified))
     return f"Test: {about(certified)} Models: {models}. Made again by {MADE_BY}."
-
-
-def markdown(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
-    """An aligned table; the first `left` columns are texts."""
-    table = Table(box=box.MARKDOWN)
-    for number, name in enumerate(names):
-        table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    text = StringIO()
-    Console(file=text, width=2000, markup=False, emoji=False).print(table)
-    return "\n".join(line.strip() for line in text.getvalue().strip().splitlines())
 
 
 def coverage(entries: Sequence[Entry], results: Path) -> str:
@@ -409,6 +390,8 @@ def build(results: Path, out: Path) -> None:
                 pictures[f"{name}-{norm}.png"] = figure
                 parts.append(f"![{name}]({name}-{norm}.png)")
             parts.append(caption)
+    parts += ["## A stream made hard for the memory", stream_section(HERE / "stream")]
+    parts += ["## An attack", attack_section(HERE / "attack")]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,7 +9,10 @@ import pytest
 
 from experiments.scripts import load
 
-stored, figures, report = load("stored"), load("figures"), load("report")
+for needed in ("texts", "stream", "attack"):
+    load(needed)
+stored, figures, probes = load("stored"), load("figures"), load("probes")
+report = load("report")
 
 MODELS = {
     "one": 'method = "gaussian"',

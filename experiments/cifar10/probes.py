@@ -1,0 +1,82 @@
+"""What the stream and the attack came to, as sections of `report.py`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from attack import table as attack_table
+from stream import KINDS
+from texts import aligned, bullets
+
+from ddrs import ABSTAIN
+from ddrs.errors import RunError
+from ddrs.evaluation.rounding import rounded_down
+from ddrs.runs import read_config
+
+OUTCOMES = ("own", "trimmed", "inherited", "abstained")
+
+
+def stream_section(folder: Path) -> str:
+    """What the memory did with the stream, by the kind of its inputs.
+
+    Raises:
+        RunError: the list of kinds is of another stream than the certificates.
+    """
+    if not (folder / "certificates.parquet").exists() or not (folder / "stream.csv").exists():
+        return "Not certified yet."
+    rows = pq.read_table(folder / "certificates.parquet").to_pylist()
+    kinds = [line["kind"] for line in csv.DictReader((folder / "stream.csv").open(newline=""))]
+    if len(kinds) != len(rows):
+        raise RunError(f"{folder} has {len(rows)} certificates for {len(kinds)} inputs")
+    groups = {kind: [row for row in rows if kinds[row["index"]] == kind] for kind in KINDS}
+    lines = [stream_line(kind, some) for kind, some in (groups | {"all": rows}).items() if some]
+    config = read_config(folder)
+    names = ["kind", "inputs", *OUTCOMES, "class changed", "mean radius alone", "with the memory"]
+    notes = [
+        f"Model `{Path(config['model']).name}`, {len(rows)} inputs in random order, n at most "
+        f"{config['n']}, n0 = {config['n0']}, alpha = {config['alpha']:g}, seed {config['seed']}. "
+        "Made again by `python experiments/cifar10/study.py run stream`.",
+        "Adversarial inputs are where PGD makes the smoothed classifier doubt a test input's "
+        "class; interpolated ones lie closely on both sides of the border between the classes of "
+        "two test inputs. Labels play no part here.",
+        "Alone is what the votes of the input certify by themselves. The class is changed where "
+        "the memory answers another one than that, or one where they certify none.",
+    ]
+    return aligned(names, lines, left=1) + bullets(notes)
+
+
+def stream_line(kind: str, rows: list[dict[str, Any]]) -> list[str]:
+    """A line of that table."""
+    counts = [sum(row["outcome"] == outcome for row in rows) for outcome in OUTCOMES]
+    changed = sum(row["prediction"] != row["own_prediction"] for row in rows)
+    means = [
+        np.mean([row[radius] * (row[answer] != ABSTAIN) for row in rows])
+        for answer, radius in (("own_prediction", "own_radius"), ("prediction", "radius"))
+    ]
+    numbers = [len(rows), *counts, changed]
+    return [kind, *map(str, numbers), *(rounded_down(float(mean), 3) for mean in means)]
+
+
+def attack_section(folder: Path) -> str:
+    """How often an attack found another answer, inside of certified balls and outside."""
+    if not (folder / "attack.json").exists():
+        return "Not attacked yet."
+    found = json.loads((folder / "attack.json").read_text())
+    settings, config = found["settings"], found["config"]
+    notes = [
+        f"Row `{Path(found['run']).name}`: its first {found['attacks'][0]['points']} inputs with a "
+        f"certified radius R, n at most {config['n']}, n0 = {config['n0']}, alpha = "
+        f"{config['alpha']:g}, seed {config['seed']}. PGD with {settings['steps']} steps of "
+        f"{settings['draws']} noisy copies each, seed {settings['seed']}. Made again by `python "
+        "experiments/cifar10/study.py run attack`.",
+        "Inside: points nearer than R. Memory: the row's own, read-only; there it must give the "
+        "input's answer, outside of all its balls it gives that of the votes. Alone: no memory. "
+        "Writing: a copy of the memory that stores the points; certified anew are those that "
+        "got a ball of another class, trimmed those of them whose ball was cut.",
+    ]
+    return attack_table(found["attacks"]) + bullets(notes)

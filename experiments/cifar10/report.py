@@ -142,7 +142,22 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
     if 1 < len(alone) < len(methods):
         scopes["One classifier"] = alone
     scopes |= {METHODS[method]: [method] for method in methods if method in with_fixed}
-    parts = []
+    ready, _, _ = candidates(entries, methods)
+    notes = [
+        "Rows are chosen on validation inputs alone: the one with a sigma per input once, by its "
+        "ACR; the strongest with a fixed sigma anew at each radius, by its accuracy there, and of "
+        "equals the one of the largest ACR.",
+        f"Figures and differences are of the test inputs that both have. Intervals are of {PERCENT}"
+        f" and of the paired difference: a percentile bootstrap over inputs ({RESAMPLES} "
+        f"resamples, seed {SEED}), each line by itself, the choices taken as they are. A "
+        'difference of ACRs that are "at least" is one of lower bounds.',
+        "The paper's columns are the best of its rows on test data, with a ResNet-18: not chosen "
+        "as ours are, so not to be compared line by line.",
+    ]
+    if ready:
+        validated = about([entry.validation for entry in ready])
+        notes.append(f"Validation: {validated} {sources([entry.test for entry in ready])}")
+    parts = [bullets(notes).strip()]
     for title, scope in scopes.items():
         some = [entry for entry in entries if entry.method in scope]
         parts += [f"#### {title}", deployable_in(some, norm, scope)]
@@ -176,23 +191,13 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
     lines = [compared(chosen, fixed, radius, norm, methods) for radius in (*RADII, None)]
     names = ["", "strongest fixed sigma", "inputs", "fixed", "chosen row", "difference"]
     names += [f"{PERCENT} interval", "paper: fixed", "paper: DS or DS2"]
-    validated = [entry.validation for entry in ready]
     acr = chosen.validation.mean(None, shared([entry.validation for entry in adaptive]))
-    notes = [
-        f"Chosen on validation inputs alone: the row once, by its ACR "
-        f"({acr_text(acr, [chosen.validation])}), among {len(adaptive)} with a sigma per input; "
-        f"the strongest of {len(fixed)} with a fixed sigma anew at each radius, by its accuracy "
-        f"there, of equals the one of the largest ACR.{left_out}",
-        f"Figures and differences are of the test inputs that both have. Intervals are of {PERCENT}"
-        f" and of the paired difference: a percentile bootstrap over inputs ({RESAMPLES} "
-        f"resamples, seed {SEED}), each line by itself, the choices taken as they are. A "
-        'difference of ACRs that are "at least" is one of lower bounds.',
-        "The paper's columns are the best of its rows on test data, with a ResNet-18: not chosen "
-        "as ours are, so not to be compared line by line.",
-        f"Validation: {about(validated)} {sources([entry.test for entry in ready])}",
-    ]
-    heading = f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`)."
-    return f"{heading}\n\n{aligned(names, lines, left=2)}{bullets(notes)}"
+    heading = (
+        f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`; validation"
+        f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} with a sigma per input. "
+        f"With a fixed sigma there are {len(fixed)} to choose from.{left_out}"
+    )
+    return f"{heading}\n\n{aligned(names, lines, left=2)}"
 
 
 def headline(entries: Sequence[Entry], norm: str) -> Picture | None:

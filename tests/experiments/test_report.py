@@ -36,7 +36,7 @@ def test_rows_are_chosen_on_validation_inputs_even_where_test_inputs_say_otherwi
     study.put("ds-2", [2.0, 2.0, 2.0, 2.0], validation=[0.9, 0.9, 0.9, None])
 
     text = section(study.tables(), "### Deployable", "#### Gaussian")
-    assert "The chosen row is **Row ds-1** (`ds-1`, model `one`; validation ACR 0.900), of 2" in text
+    assert "The chosen row is **Row ds-1** (`ds-1`, model `one`; validation ACR 0.900)" in text
     found = table(text)
     # At 0.25 three of four validation inputs against two, at 0.5 none against two.
     assert found["r=0.25"]["strongest fixed sigma"] == "Row fixed-1"

@@ -5,15 +5,18 @@
 The first inputs with a certified radius R are attacked at several distances, given in units of R.
 PGD against the smoothed classifier, with the sigma that the run chose for the input, looks for a
 point where the input's answer is least likely. The point is then pushed to the distance. At every
-point three classifiers are asked, all of them with the same votes:
+point four classifiers are asked, the last three of them with the same votes:
 
-- memory: that of the run, read-only. Closer than R it must give the input's answer: that is the
-  guarantee. Farther out it may give any.
+- same sigma: the smoothed classifier with the input's own sigma, which the certificate is about.
+  Closer than R its class must be the input's; no memory sees to that.
+- memory: that of the run, read-only. Closer than R it gives the input's answer because it has the
+  ball. Farther out it may give any.
 - alone: no memory; the smoothed classifier with the sigma that the run's policy chooses there.
 - writing: a copy of the memory that stores every point, as one that an attacker may write to does.
 
 A table of how often the answer is another one goes to the terminal, and with every point to FILE.
-The exit code is 1 if either memory gave another answer inside a certified ball.
+The exit code is 1 if inside a certified ball votes prove another class, which they do by chance with
+probability alpha at most in all points of a distance, or a memory gave another answer.
 Run it from where the run was made: the paths of its data and model may be relative.
 """
 
@@ -37,6 +40,7 @@ from stream import adversarial, lengths, new_file, positive, whole
 from torch import Tensor
 
 from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, models
+from ddrs.certify import predict
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval
 from ddrs.files import write_atomically
@@ -46,7 +50,10 @@ from ddrs.noise import NOISES
 from ddrs.progress import ProgressBar
 from ddrs.runs import MEMORY_FILE, read_config
 from ddrs.version import __version__
+from ddrs.votes import Inputs, frozen
 
+COUNTED = ("changed", "abstained")
+VOTES = 1000  # that tell the class at a point with the input's sigma
 FACTORS = (0.95, 1.5, 2.0)
 SETTINGS = ("n0", "n", "alpha", "bound", "seed", "precision", "compile")  # of a run's classifier
 
@@ -61,6 +68,7 @@ class Attacked:
         radius: its certified radius.
         factor: the distance that was asked for, in units of the radius.
         distance: the l2 distance of the point from the input.
+        same_sigma: the class that votes at the point prove with the input's sigma, or `ABSTAIN`.
         answer: what the run's memory answers at the point.
         outcome: where that answer comes from (`ddrs.certificate.Outcome`).
         alone: the class that the point's own votes certify, or `ABSTAIN`.
@@ -75,6 +83,7 @@ class Attacked:
     radius: float
     factor: float
     distance: float
+    same_sigma: int
     answer: int
     outcome: str
     alone: int
@@ -85,8 +94,9 @@ class Attacked:
 
     @property
     def breaks(self) -> bool:
-        """Whether a memory gives another answer inside the certified ball: none may."""
+        """Whether another class is proved or answered inside the certified ball: none may be."""
         kept = self.answer == self.written == self.prediction
+        kept = kept and self.same_sigma in (self.prediction, ABSTAIN)
         return self.distance < self.radius and not kept
 
 
@@ -133,12 +143,14 @@ def attack(
     found = []
     with Memory(f"sqlite:///{database.resolve()}", read_only=True) as memory:
         smoothed = classifier(config, memory)
-        passes = len(rows) * (steps * draws + smoothed.cost)  # the votes a question spares too
+        passes = len(rows) * (
+            steps * draws + VOTES + smoothed.cost
+        )  # the votes a question spares too
         with ProgressBar(f"attack {run}", passes * len(factors), "passes") as bar:
             smoothed.candidates.on_votes(bar.advance)
             for done, factor in enumerate(factors, start=1):
                 bar.note(f"at {factor:g} R")
-                points = torch.empty_like(x)
+                points, same = torch.empty_like(x), np.full(len(rows), ABSTAIN)
                 for base in smoothed.candidates.classifiers:
                     its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
                     if its:
@@ -154,6 +166,11 @@ def attack(
                             seed=seed,
                             on_passes=bar.advance,
                         )
+                        asked_at = Inputs.of(points[its], seed)
+                        with frozen(base.model):
+                            counts = base.count_each(asked_at, sigma[its], VOTES, "attack")
+                        level = config["alpha"] / len(rows)
+                        same[its] = [predict(row, alpha=level) for row in counts]
                 certificates = smoothed.certify(
                     points,
                     at_radii=config.get("at_radii"),
@@ -166,6 +183,7 @@ def attack(
                         radius=row["radius"],
                         factor=factor,
                         distance=distance,
+                        same_sigma=proved,
                         answer=certificate.prediction,
                         outcome=certificate.outcome,
                         alone=certificate.own_prediction,
@@ -174,9 +192,10 @@ def attack(
                         written_outcome=written.outcome,
                         written_radius=written.radius,
                     )
-                    for row, distance, certificate, written in zip(
+                    for row, distance, proved, certificate, written in zip(
                         rows,
                         lengths(points.double() - x).tolist(),
+                        same.tolist(),
                         certificates,
                         stored_in_copy(database, points, certificates),
                         strict=True,
@@ -246,6 +265,7 @@ def summary(points: Sequence[Attacked]) -> dict[str, Any]:
         "points": len(points),
         "inside": sum(point.distance < point.radius for point in points),
         "broken": sum(point.breaks for point in points),
+        "same_sigma": tell("same_sigma"),
         "memory": {**memory, "outcomes": Counter(point.outcome for point in points)},
         "interval": accuracy_interval(memory["changed"], len(points)),
         "alone": tell("alone"),
@@ -260,13 +280,15 @@ def summary(points: Sequence[Attacked]) -> dict[str, Any]:
 
 def table(summaries: Sequence[dict[str, Any]]) -> str:
     """Markdown whose columns align in a terminal too."""
-    names = ["distance", "points", "inside", "memory: changed", "95 % interval", "abstained"]
+    names = ["distance", "points", "inside", "same sigma: changed", "abstained"]
+    names += ["memory: changed", "95 % interval", "abstained"]
     names += ["alone: changed", "abstained", "writing: certified anew", "trimmed"]
     lines = [names]
     for one in summaries:
         memory, alone, writing = one["memory"], one["alone"], one["writing"]
         low, high = one["interval"]
-        cells = [one["points"], one["inside"], memory["changed"], f"{low:.1%} to {high:.1%}"]
+        cells = [one["points"], one["inside"], *(one["same_sigma"][key] for key in COUNTED)]
+        cells += [memory["changed"], f"{low:.1%} to {high:.1%}"]
         cells += [memory["abstained"], alone["changed"], alone["abstained"]]
         cells += [writing["certified_anew"], writing["trimmed"]]
         lines.append([f"{one['factor']:g} R", *map(str, cells)])
@@ -278,7 +300,8 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def arguments() -> argparse.ArgumentParser:
+    """What can be asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -295,7 +318,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=whole, default=64, help="noisy copies behind a gradient")
     parser.add_argument("--seed", type=int, default=0, help="key of their noise")
     parser.add_argument("--out", type=new_file, required=True, metavar="FILE.json")
-    asked = parser.parse_args(words)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    asked = arguments().parse_args(words)
     settings = {name: getattr(asked, name) for name in ("inputs", "steps", "draws", "seed")}
     settings["factors"] = sorted({*(asked.factor or FACTORS)})
     try:
@@ -320,7 +347,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for p in broken:
         print(
             f"violation: input {p.index} is certified class {p.prediction} within {p.radius}, "
-            f"but {p.answer} is answered {p.distance} away, and {p.written} by a copy that writes"
+            f"but {p.distance} away votes prove {p.same_sigma}, {p.answer} is answered, and "
+            f"{p.written} by a copy that writes"
         )
     if broken:
         sys.exit(1)

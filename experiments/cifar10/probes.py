@@ -74,8 +74,10 @@ def attack_section(folder: Path) -> str:
         f"{config['alpha']:g}, seed {config['seed']}. PGD with {settings['steps']} steps of "
         f"{settings['draws']} noisy copies each, seed {settings['seed']}. Made again by `python "
         "experiments/cifar10/study.py run attack`.",
-        "Inside: points nearer than R. Memory: the row's own, read-only; there it must give the "
-        "input's answer, outside of all its balls it gives that of the votes. Alone: no memory. "
+        "Inside: points nearer than R. Same sigma: the smoothed classifier that the certificate is "
+        "about, with the input's sigma; none may change inside. Memory: the row's own, read-only; "
+        "inside, the ball itself answers, outside of all balls the votes do. Alone: no memory, "
+        "and sigma chosen anew at the point, of which nothing is certified. "
         "Writing: a copy of the memory that stores the points; certified anew are those that "
         "got a ball of another class, trimmed those of them whose ball was cut.",
     ]

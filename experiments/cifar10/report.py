@@ -76,8 +76,11 @@ def best(candidates: Sequence[Entry], radius: float | None) -> Entry | None:
 
 
 def interval(differences: npt.NDArray[Any]) -> str:
-    """Percentile bootstrap of the mean of paired differences, `[inputs]`; inputs are resampled."""
-    if len(differences) < 2:
+    """Percentile bootstrap of the mean of paired differences, `[inputs]`; inputs are resampled.
+
+    None of fewer than two inputs, or where nothing differs, of which resampling tells nothing.
+    """
+    if len(differences) < 2 or not differences.any():
         return NONE
     found = bootstrap(
         (differences,),
@@ -114,7 +117,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
                 *map(number, accuracies),
                 str(found["abstained"]),
                 f"{found['votes'] / len(test.right):.0f}",
-                number(found["clean_accuracy"]),
+                number(None if len(test.models) > 1 else found["clean_accuracy"]),
                 *(NONE if found[key] is None else str(found[key]) for key in OUTCOMES),
             ]
         )
@@ -351,7 +354,7 @@ def about(certified: Sequence[Certified]) -> str:
 
 def sources(certified: Sequence[Certified]) -> str:
     """The same with the models, and how to make it again."""
-    models = ", ".join(dict.fromkeys(Path(one.config["model"]).name for one in certified))
+    models = ", ".join(dict.fromkeys(name for one in certified for name in one.models))
     return f"Test: {about(certified)} Models: {models}. Made again by {MADE_BY}."
 
 

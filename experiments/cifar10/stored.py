@@ -20,10 +20,11 @@ from ddrs.runs import read_config
 HERE = Path(__file__).parent
 KEPT = ("config.json", "summary.json", "certificates.parquet")
 
-SEVERAL = "several"
+SEVERAL, RELATIVE = "several", "relative"
 METHODS = {
     "gaussian": "Gaussian",
     "smoothadv": "SmoothAdv",
+    RELATIVE: "SmoothAdv in proportion to sigma",
     "macer": "MACER",
     SEVERAL: "One of several by input",
     "uniform": "Uniform",
@@ -59,6 +60,12 @@ class Certified:
         asked = self.config.get("at_radii")
         return None if asked is None else tuple(asked)
 
+    @property
+    def models(self) -> list[str]:
+        """Names of the classifiers that an input could get."""
+        specs = [self.config["model"], *self.config.get("alternatives", [])]
+        return [Path(spec).name for spec in specs]
+
     def scores(self, radius: float | None, inputs: Iterable[Input]) -> npt.NDArray[Any] | None:
         """By input, 1 if it is certified at the radius, else 0; for None what it adds to the ACR.
 
@@ -81,10 +88,11 @@ class Certified:
 class Entry:
     """A row of the study: what its files say, and what came of it, as far as it is there.
 
-    `method` is the noise where that is not Gaussian, and `several` where each input gets one of
-    several classifiers. `kind` is `fixed`, also where the search among classifiers has one sigma to
-    choose, or, where sigma is chosen for each input, how the model was trained: DS with one sigma,
-    DS2 with one for every example, `range` on a range of them.
+    `model` names all of them where there are several. `method` is the noise where that is not
+    Gaussian, `several` where each input gets one of several classifiers, and `relative` for
+    SmoothAdv that attacks in proportion to sigma. `kind` is `fixed`, also where the search among
+    classifiers has one sigma to choose, or, where sigma is chosen for each input, how the model was
+    trained: DS with one sigma, DS2 with one for every example, `range` on a range of them.
     """
 
     name: str
@@ -114,14 +122,16 @@ def read_options(path: Path) -> dict[str, Any]:
 def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
     model = read_options(HERE / "models" / f"{row['model']}.toml")
     noise = model.get("noise", "gaussian")
-    method = SEVERAL if "alternatives" in row else model["method"]
+    method = RELATIVE if "relative=true" in model.get("option", []) else model["method"]
+    if "alternatives" in row:
+        method = SEVERAL
     options = row["certify"]
     one_sigma = options["policy"] == "fixed" or 0 < options.get("low", 0) == options.get("high")
     kind = "DS2" if model.get("data-dependent") else "range" if "sigma-range" in model else "DS"
     return Entry(
         name=name,
         title=row["title"],
-        model=row["model"],
+        model=" + ".join([row["model"], *row.get("alternatives", [])]),
         norm=NOISES[noise].norm,
         method=method if noise == "gaussian" else noise,
         kind="fixed" if one_sigma else kind,

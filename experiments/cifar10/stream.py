@@ -248,7 +248,8 @@ def new_file(text: str) -> Path:
     return path
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def arguments() -> argparse.ArgumentParser:
+    """What can be asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -263,8 +264,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--halvings", type=whole, default=7, help="of the way between two inputs")
     parser.add_argument("--seed", type=int, default=0, help="key of all randomness")
     parser.add_argument("--out", type=new_file, required=True, metavar="FILE.npz")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> None:
     try:
-        print(write_stream(parser.parse_args(words)))
+        print(write_stream(arguments().parse_args(words)))
     except (DDRSError, OSError) as error:
         sys.exit(f"error: {error}")
 

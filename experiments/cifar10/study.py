@@ -76,8 +76,8 @@ class Task:
 def tasks(names: list[str]) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
 
-    The rows on validation inputs, by which the report chooses among rows, come after all rows, and
-    then the stream and the attack.
+    After each row comes the same on validation inputs, by which the report chooses among rows; the
+    stream and the attack come last.
     """
     common = read(HERE / "study.toml")
     rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
@@ -86,36 +86,38 @@ def tasks(names: list[str]) -> list[Task]:
         known = ", ".join([*sorted(rows), STREAM, ATTACK])
         sys.exit(f"no such row: {', '.join(unknown)}; there are {known}")
     found: dict[str, Task] = {}
-    checks: dict[str, Task] = {}
     asked = {*names} & {*rows} if names else {*rows}
     for name in sorted(asked, key=lambda name: (rows[name]["order"], name)):
-        checked = certified(name, rows[name], common, found)
-        checks[checked.name] = checked
+        for task in certified(name, rows[name], common, found):
+            found[task.name] = task
     last = [
         task
         for name, make in ((STREAM, stream), (ATTACK, attack))
         if not names or name in names
         for task in make(rows, common, found)
     ]
-    return [*found.values(), *checks.values(), *last]
+    return [*found.values(), *last]
 
 
 def certified(
     name: str, row: dict[str, Any], common: dict[str, Any], found: dict[str, Task]
-) -> Task:
-    """The task of a row on validation inputs; that on test inputs is added to those found."""
+) -> tuple[Task, Task]:
+    """The tasks of a row on test and on validation inputs; its models are added to those found."""
     models = [
         training(each, common["train"], found)
         for each in (row["model"], *row.get("alternatives", []))
     ]
     options = options_of(row, common)
-    out = RUNS / "rows" / name
-    found[name] = Task(name, ddrs("certify", options, out), RESULTS / name, models)
-    return Task(
-        f"{name} on validation inputs",
-        ddrs("certify", options | common["validate"], RUNS / "validated" / name),
-        kept=RESULTS / name / "validation",
-        after=models,
+    checked = options | common["validate"]
+    kept = RESULTS / name
+    return (
+        Task(name, ddrs("certify", options, RUNS / "rows" / name), kept, models),
+        Task(
+            f"{name} on validation inputs",
+            ddrs("certify", checked, RUNS / "validated" / name),
+            kept / "validation",
+            models,
+        ),
     )
 
 
@@ -148,7 +150,7 @@ def attack(rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task])
     options = dict(common[ATTACK])
     name = options.pop("row")
     if name not in found:
-        certified(name, rows[name], common, found)
+        found[name], _ = certified(name, rows[name], common, found)
     row = found[name]
     words = script(ATTACK, options, RUNS / "attack.json", str(row.out))
     return (Task(ATTACK, words, kept=HERE / ATTACK, after=[row]),)
@@ -216,7 +218,11 @@ def run(todo: list[Task], jobs: int) -> None:
     def work() -> None:
         while (task := next_task()) is not None:
             print(f"{task.name}: {shlex.join(task.words)}", flush=True)
-            code = subprocess.run(task.command, env=environment, check=False).returncode
+            try:
+                code = subprocess.run(task.command, env=environment, check=False).returncode
+            except OSError as error:
+                print(f"{task.name}: {error}", file=sys.stderr)
+                code = 1
             with change:
                 if code or not task.done:
                     failed.append(task.name)

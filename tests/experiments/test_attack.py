@@ -74,6 +74,8 @@ def test_nothing_changes_inside_and_much_far_outside(made, run):
         assert one["broken"] == 0
     inside, _, far = attacks
     assert inside["memory"] == {"changed": 0, "abstained": 0, "outcomes": {"inherited": points}}
+    assert inside["same_sigma"]["changed"] == 0
+    assert far["same_sigma"]["changed"] > points / 2
     assert inside["alone"]["abstained"] > 0
     assert inside["writing"]["changed"] == inside["writing"]["abstained"] == 0
     assert {*inside["writing"]["outcomes"]} <= {"own", "inherited"}
@@ -170,24 +172,25 @@ def test_everything_that_was_asked_is_written_and_the_table_is_shown(made, run, 
     ]
     lines = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in lines}) == 1
-    shown = [[cell.strip() for cell in line.split("|")[1:7]] for line in lines]
-    assert shown[0][:4] == ["distance", "points", "inside", "memory: changed"]
-    assert shown[2] == ["0.5 R", "2", "2", "0", "0.0% to 84.2%", "0"]
+    shown = [[cell.strip() for cell in line.split("|")[1:9]] for line in lines]
+    names = ["distance", "points", "inside", "same sigma: changed", "abstained", "memory: changed"]
+    assert shown[0][:6] == names
+    assert shown[2][:4] == ["0.5 R", "2", "2", "0"]
+    assert shown[2][5:] == ["0", "0.0% to 84.2%", "0"]
     assert (len(shown), shown[3][:3]) == (4, ["2 R", "2", "0"])
 
 
 def test_figures_of_points():
-    def point(distance, answer, outcome, alone, written, written_outcome, radius):
-        return attack.Attacked(
-            0, 3, 1.0, 0.9, distance, answer, outcome, alone, 0.25, written, written_outcome, radius
-        )
+    def point(distance, answer, outcome, alone, written, written_outcome, radius, same=3):
+        given = (0, 3, 1.0, 0.9, distance, same, answer, outcome, alone, 0.25)
+        return attack.Attacked(*given, written, written_outcome, radius)
 
     points = [
         point(0.9, 3, "inherited", 4, 3, "inherited", 0.1),
         point(0.9, 3, "inherited", -1, 3, "own", 0.5),
         point(1.1, 5, "unrecorded", 5, 5, "trimmed", 0.2),
         point(1.1, 5, "unrecorded", 5, 5, "trimmed", 0.0),
-        point(1.1, -1, "abstained", -1, -1, "abstained", 0.0),
+        point(1.1, -1, "abstained", -1, -1, "abstained", 0.0, same=-1),
     ]
     found = attack.summary(points)
     assert found.pop("interval") == pytest.approx((0.0527, 0.8534), abs=1e-4)
@@ -196,6 +199,7 @@ def test_figures_of_points():
         "points": 5,
         "inside": 2,
         "broken": 0,
+        "same_sigma": {"changed": 0, "abstained": 1},
         "memory": {
             "changed": 2,
             "abstained": 1,
@@ -213,6 +217,33 @@ def test_figures_of_points():
     for answer, written in ((5, 3), (-1, 3), (3, 5)):
         assert point(0.9, answer, "", 3, written, "", 0.1).breaks
         assert not point(1.0, answer, "", 3, written, "", 0.1).breaks
+    assert point(0.9, 3, "", 3, 3, "", 0.1, same=5).breaks
+    assert not point(1.0, 3, "", 3, 3, "", 0.1, same=5).breaks
+    assert not point(0.9, 3, "", 3, 3, "", 0.1, same=-1).breaks  # nothing is proved
+
+
+def test_radii_that_are_too_large_are_found_out_though_the_memory_agrees(run, source, tmp_path):
+    """Certificates and memory of other, far larger radii, which agree with each other."""
+    wrong = tmp_path / "wrong"
+    shutil.copytree(run, wrong)
+    given = pq.read_table(wrong / "certificates.parquet").to_pylist()
+    for row in given:
+        row["radius"] *= 20 * (row["index"] == rows(run)[0]["index"])
+    pq.write_table(pa.Table.from_pylist(given), wrong / "certificates.parquet")
+    (wrong / "memory.db").unlink()
+    (first,) = [row for row in given if row["radius"] > 0]
+    x = data.load(source)[first["index"]][0].numpy()
+    with Memory(f"sqlite:///{run / 'memory.db'}", read_only=True) as memory:
+        about = memory.about()
+    with Memory(f"sqlite:///{wrong / 'memory.db'}") as memory:
+        memory.bind(about["model_digest"], about["noise"])
+        assert memory.resolve(x, first["prediction"], first["radius"]).outcome == "own"
+    with pytest.raises(SystemExit) as exit_:
+        attack.main([str(wrong), *WORDS[:4], "--factor", "0.9", "--out", str(tmp_path / "n.json")])
+    assert exit_.value.code == 1
+    (found,) = json.loads((tmp_path / "n.json").read_text())["attacks"]
+    assert found["memory"]["changed"] == found["writing"]["changed"] == 0
+    assert found["same_sigma"]["changed"] == found["broken"] == 1
 
 
 def test_certificates_that_are_too_large_are_found_out(run, tmp_path, capsys):

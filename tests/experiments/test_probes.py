@@ -67,12 +67,13 @@ def test_the_attack_is_told_with_how_it_was_made(tmp_path):
     assert probes.attack_section(tmp_path) == "Not attacked yet."
     at = {"factor": 0.95, "points": 40, "inside": 39, "broken": 0, "interval": [0.0, 0.088]}
     at |= {"memory": {"changed": 0, "abstained": 1}, "alone": {"changed": 3, "abstained": 7}}
+    at |= {"same_sigma": {"changed": 0, "abstained": 4}}
     at |= {"writing": {"certified_anew": 2, "trimmed": 1}}
     settings = {"steps": 20, "draws": 64, "seed": 3, "inputs": 100, "factors": [0.95]}
     made = {"run": "runs/rows/one", "settings": settings, "config": CONFIG, "attacks": [at]}
     (tmp_path / "attack.json").write_text(json.dumps(made))
     text = probes.attack_section(tmp_path)
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
-    assert cells == ["0.95 R", "40", "39", "0", "0.0% to 8.8%", "1", "3", "7", "2", "1"]
+    assert cells == ["0.95 R", "40", "39", *"04", "0", "0.0% to 8.8%", *"13721"]
     assert "Row `one`: its first 40 inputs with a certified radius R, n at most 90" in text
     assert "20 steps of 64 noisy copies" in text

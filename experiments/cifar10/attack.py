@@ -15,8 +15,8 @@ point four classifiers are asked, the last three of them with the same votes:
 - writing: a copy of the memory that stores every point, as one that an attacker may write to does.
 
 A table of how often the answer is another one goes to the terminal, and with every point to FILE.
-The exit code is 1 if inside a certified ball votes prove another class, which they do by chance with
-probability alpha at most in all points of a distance, or a memory gave another answer.
+The exit code is 1 if inside a certified ball votes prove another class, which happens by chance
+with probability alpha at most for all points of a distance, or a memory gave another answer.
 Run it from where the run was made: the paths of its data and model may be relative.
 """
 

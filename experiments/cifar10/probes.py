@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from attack import table as attack_table
+from stored import HERE, read_options
 from stream import KINDS
 from texts import aligned, bullets
 
 from ddrs import ABSTAIN
-from ddrs.errors import RunError
+from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation.rounding import rounded_down
+from ddrs.orders import reorder
 from ddrs.runs import read_config
 
+ORDERS = 20
 OUTCOMES = ("own", "trimmed", "inherited", "abstained")
 
 
@@ -36,16 +39,21 @@ def stream_section(folder: Path) -> str:
     groups = {kind: [row for row in rows if kinds[row["index"]] == kind] for kind in KINDS}
     lines = [stream_line(kind, some) for kind, some in (groups | {"all": rows}).items() if some]
     config = read_config(folder)
-    names = ["kind", "inputs", *OUTCOMES, "class changed", "mean radius alone", "with the memory"]
+    options = read_options(HERE / "study.toml")["stream"]
+    names = ["kind", "inputs", *OUTCOMES, "class changed", "class given", "mean radius alone"]
+    names += ["with the memory"]
     notes = [
         f"Model `{Path(config['model']).name}`, {len(rows)} inputs in random order, n at most "
         f"{config['n']}, n0 = {config['n0']}, alpha = {config['alpha']:g}, seed {config['seed']}. "
         "Made again by `python experiments/cifar10/study.py run stream`.",
-        "Adversarial inputs are where PGD makes the smoothed classifier doubt a test input's "
-        "class; interpolated ones lie closely on both sides of the border between the classes of "
-        "two test inputs. Labels play no part here.",
-        "Alone is what the votes of the input certify by themselves. The class is changed where "
-        "the memory answers another one than that, or one where they certify none.",
+        f"Adversarial inputs are {options['distance']:g} from a test input, where PGD makes the "
+        "smoothed classifier doubt its class; interpolated ones lie closely on both sides of the "
+        "border between the classes of two test inputs. Both are found at the model's training "
+        "sigma, not at the one that is chosen for them. Labels play no part here.",
+        "Alone is what the votes of an input certify by themselves. The class is changed where "
+        "they certify another one than the memory answers, a conflict, and given where they "
+        "certify none.",
+        in_other_orders(folder),
     ]
     return aligned(names, lines, left=1) + bullets(notes)
 
@@ -53,13 +61,28 @@ def stream_section(folder: Path) -> str:
 def stream_line(kind: str, rows: list[dict[str, Any]]) -> list[str]:
     """A line of that table."""
     counts = [sum(row["outcome"] == outcome for row in rows) for outcome in OUTCOMES]
-    changed = sum(row["prediction"] != row["own_prediction"] for row in rows)
+    others = [row["own_prediction"] for row in rows if row["prediction"] != row["own_prediction"]]
+    given = others.count(ABSTAIN)
     means = [
         np.mean([row[radius] * (row[answer] != ABSTAIN) for row in rows])
         for answer, radius in (("own_prediction", "own_radius"), ("prediction", "radius"))
     ]
-    numbers = [len(rows), *counts, changed]
+    numbers = [len(rows), *counts, len(others) - given, given]
     return [kind, *map(str, numbers), *(rounded_down(float(mean), 3) for mean in means)]
+
+
+def in_other_orders(folder: Path) -> str:
+    """How much the answers depend on the order of the stream."""
+    try:
+        found = reorder(folder, ORDERS, quiet=True)
+    except DDRSError as error:
+        return f"Other orders cannot be tried: {error}"
+    return (
+        f"In {found.orders} shuffled orders (seed {found.seed}), each with a fresh memory, "
+        f"{found.changed_class} of the inputs change class in some order and "
+        f"{found.changed_radius} radius; the mean radius of right answers is "
+        f"{found.acr.lowest:.3f} to {found.acr.highest:.3f}."
+    )
 
 
 def attack_section(folder: Path) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from ddrs.engines.local import certify_run
 from ddrs.jobs import CertifyJob
-from experiments.made_up import figures, report, stored, study
+from experiments.made_up import ROWS, figures, report, stored, study
 
 __all__ = ["study"]  # a fixture
 
@@ -84,11 +84,16 @@ def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
 
 
 def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
+    either = ("one two", 'policy = "search"\nlow = 0.25\nhigh = 0.25')
+    study.has(ROWS | {"any-fixed": either})
+    study.put("any-fixed", [0.9, 0.9, 0.9, 0.9])
     study.put("fixed-1", [0.3, 0.5, None, 0.2], sigma=0.25)
     study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
     study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
     entries = [e for e in stored.read_study(study.results) if e.test]
-    _, _, figure = figures.draw_gains(entries[2:], entries[:2], "l2")
+    fixed = [e for e in entries if e.kind == "fixed"]
+    assert len(fixed) > 1  # also the choice among models, which is of no model's own
+    _, _, figure = figures.draw_gains([e for e in entries if e.kind != "fixed"], fixed, "l2")
     (axes,) = figure.axes
     points = axes.collections[0].get_offsets()
     assert np.allclose(points, [(0.4, 0.2), (0.5, -0.5), (0.6, 0.25)])

@@ -45,13 +45,14 @@ def test_what_the_memory_did_is_told_by_kind(folder):
     text = probes.stream_section(folder)
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     assert [[cell.strip() for cell in line] for line in lines[2:]] == [
-        # inputs, own, trimmed, inherited, abstained, class changed, radius alone, with the memory
-        ["input", "2", "1", "0", "0", "1", "0", "0.250", "0.250"],
-        ["adversarial", "1", "0", "0", "1", "0", "1", "0.250", "0.500"],
-        ["interpolated", "2", "0", "1", "1", "0", "1", "0.187", "0.125"],
-        ["all", "5", "1", "1", "2", "1", "2", "0.225", "0.250"],
+        # inputs; own, trimmed, inherited, abstained; class changed, given; radius alone, with it
+        ["input", "2", *"1001", *"00", "0.250", "0.250"],
+        ["adversarial", "1", *"0010", *"10", "0.250", "0.500"],
+        ["interpolated", "2", *"0110", *"01", "0.187", "0.125"],
+        ["all", "5", *"1121", *"11", "0.225", "0.250"],
     ]
     assert "Model `one`, 5 inputs in random order, n at most 90, n0 = 9, alpha = 0.01" in text
+    assert "Other orders cannot be tried: " in text  # the data of these made-up results is nowhere
 
 
 def test_kinds_of_another_stream_are_refused(folder):

@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from stream import adversarial, lengths, new_file, positive, whole
+from texts import aligned
 from torch import Tensor
 
 from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, models
@@ -279,11 +280,11 @@ def summary(points: Sequence[Attacked]) -> dict[str, Any]:
 
 
 def table(summaries: Sequence[dict[str, Any]]) -> str:
-    """Markdown whose columns align in a terminal too."""
+    """A line for each distance."""
     names = ["distance", "points", "inside", "same sigma: changed", "abstained"]
     names += ["memory: changed", "95 % interval", "abstained"]
     names += ["alone: changed", "abstained", "writing: certified anew", "trimmed"]
-    lines = [names]
+    lines = []
     for one in summaries:
         memory, alone, writing = one["memory"], one["alone"], one["writing"]
         low, high = one["interval"]
@@ -292,12 +293,7 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
         cells += [memory["abstained"], alone["changed"], alone["abstained"]]
         cells += [writing["certified_anew"], writing["trimmed"]]
         lines.append([f"{one['factor']:g} R", *map(str, cells)])
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * (width - 1) + ":" for width in widths])
-    return "\n".join(
-        f"| {' | '.join(c.rjust(width) for c, width in zip(cells, widths, strict=True))} |"
-        for cells in lines
-    )
+    return aligned(names, lines, left=0)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -136,26 +136,38 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         method=method if noise == "gaussian" else noise,
         kind="fixed" if one_sigma else kind,
         options=options,
-        test=read_certified(results / name, row["title"]),
-        validation=read_certified(results / name / "validation", row["title"]),
+        test=read_certified(results / name, row),
+        validation=read_certified(results / name / "validation", row),
     )
 
 
-def read_certified(path: Path, title: str) -> Certified | None:
-    """The results in a folder; None where they are not all there yet."""
+def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
+    """The results of a row in a folder; None where they are not all there yet.
+
+    Raises:
+        RunError: they are damaged, or of a row with other models or another policy.
+    """
     if not all((path / name).exists() for name in KEPT):
         return None
     _, rows, summary = read_run(path)
+    config = read_config(path)
     inputs = [(row.index, row.label) for row in rows]
     radii = [row.radius if row.correct else -1.0 for row in rows]
     sigmas = read_sigmas(path) or []
-    return Certified(
+    certified = Certified(
         path,
-        (title, rows, summary),
-        read_config(path),
+        (row["title"], rows, summary),
+        config,
         dict(zip(inputs, radii, strict=True)),
         dict(zip(inputs, sigmas, strict=True)),
     )
+    asked = [row["model"], *row.get("alternatives", [])], row["certify"]["policy"]
+    if asked != (certified.models, config["policy"]["name"]):
+        raise RunError(
+            f"{path} was certified with {', '.join(certified.models)} and the policy "
+            f"{config['policy']['name']}, not as its row says: certify it again"
+        )
+    return certified
 
 
 def shared(certified: Sequence[Certified]) -> list[Input]:

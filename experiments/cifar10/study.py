@@ -18,6 +18,7 @@ Run it from the root of the project.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shlex
 import shutil
@@ -256,14 +257,19 @@ def keep(task: Task) -> None:
 def prepare(cifar10: Path, resnet20: Path) -> None:
     """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`.
 
-    The training examples that no model is trained on become the test split of a dataset of their
-    own, the validation inputs.
+    The training examples that no model is trained on under noise become the test split of a dataset
+    of their own, the validation inputs.
     """
+    common = read(HERE / "study.toml")
     (RUNS / "data").mkdir(parents=True, exist_ok=True)
-    for name in ("train.parquet", "test.parquet"):
-        link(cifar10 / name, RUNS / "data" / name)
-    link(resnet20, RUNS / "resnet20.safetensors")
-    options = read(HERE / "study.toml")["train"]
+    sources = {"resnet20.safetensors": resnet20}
+    sources |= {f"data/{name}": cifar10 / name for name in ("train.parquet", "test.parquet")}
+    for name, source in sources.items():
+        link(source, RUNS / name)
+        with source.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != common["files"][name]:
+                print(f"{source} is not what the study was made with: figures will differ")
+    options = common["train"]
     examples = pq.read_table(RUNS / "data" / "train.parquet", pre_buffer=False)
     _, held_out = split(len(examples), options["validation"], options["seed"])
     (RUNS / "validation").mkdir(exist_ok=True)

@@ -56,17 +56,19 @@ class Study:
 
     def put(self, name, radii, *, validation=None, sigma=0.25, at_radii=None):
         """Results of a row: a radius an input, None for a wrong answer."""
-        folder = self.results / name
-        write_results(folder, radii, sigma, at_radii)
+        folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
+        row = stored.read_options(file) if file.exists() else None
+        write_results(folder, radii, sigma, at_radii, row)
         if validation is not None:
-            write_results(folder / "validation", validation, sigma, at_radii)
+            write_results(folder / "validation", validation, sigma, at_radii, row)
 
     def tables(self):
         report.build(self.results, self.out)
         return (self.out / "tables.md").read_text()
 
 
-def write_results(folder, radii, sigma, at_radii):
+def write_results(folder, radii, sigma, at_radii, row=None):
+    row = row or {"model": "one", "certify": {"policy": "search"}}
     folder.mkdir(parents=True)
     correct = [radius is not None for radius in radii]
     labels = [index % 10 for index in range(len(radii))]
@@ -84,7 +86,10 @@ def write_results(folder, radii, sigma, at_radii):
     pq.write_table(pa.table(columns), folder / "certificates.parquet")
     summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
     (folder / "summary.json").write_text(json.dumps(summary))
-    config = {"kind": "certify", "data": f"made-up {folder.name}", "model": "runs/models/one"}
+    config = {"kind": "certify", "data": f"made-up {folder.name}"}
+    config |= {"model": f"runs/models/{row['model']}", "policy": {"name": row["certify"]["policy"]}}
+    if "alternatives" in row:
+        config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
     config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
     (folder / "config.json").write_text(json.dumps(config))
 

@@ -16,6 +16,7 @@ from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.training import TrainingConfig
 from experiments.scripts import load
 
+load("texts")
 stream, attack = load("stream"), load("attack")
 
 FACTORS = (0.95, 1.5, 4.0)

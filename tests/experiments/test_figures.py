@@ -107,6 +107,8 @@ def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_p
     data = f"npz:{tmp_path / 'data.npz'}"
     job = CertifyJob(data, "py:toy:linear", policy="search", sigma=0.5, n=50, seed=1)
     certify_run(job, study.results / "ds-1", quiet=True)
+    config = study.results / "ds-1" / "config.json"
+    config.write_text(config.read_text().replace("py:toy:linear", "runs/models/one"))
     rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
     entries = [e for e in stored.read_study(study.results) if e.test]
     _, _, figure = figures.draw_examples(entries)

@@ -90,7 +90,8 @@ def test_what_has_no_validation_results_is_not_chosen(study):
     text = section(study.tables(), "#### Gaussian")
     assert "No row of a fixed sigma can be chosen" in text
     assert "|" not in text
-    write_results(study.results / "fixed-1" / "validation", [0.3, 0.3], 0.5, None)
+    fixed = {"model": "one", "certify": {"policy": "fixed"}}
+    write_results(study.results / "fixed-1" / "validation", [0.3, 0.3], 0.5, None, fixed)
     study.put("ds-2", [0.9, 0.9])
     text = section(study.tables(), "#### Gaussian")
     assert "**Row ds-1**" in text
@@ -257,3 +258,13 @@ def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
     assert f"Certified on test inputs: 0 of {len(rows)} rows." in text
     assert all(f"`{name}`" in text for name in rows)
     assert text.count("No row is certified yet.") == 4  # two tables, l2 and l1
+
+
+def test_results_of_another_row_are_refused(study):
+    study.put("ds-1", [0.3])
+    study.has({"ds-1": ("one two", 'policy = "search"')})
+    with pytest.raises(DDRSError, match="ds-1 was certified with one and the policy search, not"):
+        study.tables()
+    study.has({"ds-1": ("one", 'policy = "gradient"')})
+    with pytest.raises(DDRSError, match="certify it again"):
+        study.tables()

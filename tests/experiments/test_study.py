@@ -24,6 +24,7 @@ def test_a_command_has_the_options_of_its_files(task):
 
 def test_scripts_have_the_options_of_their_files_too(tmp_path):
     assert [task.name for task in SCRIPTS] == ["the stream", "attack"]
+    load("texts")
     for task, name in zip(SCRIPTS, ("stream", "attack"), strict=True):
         _, file, *words, _ = task.words
         assert (ROOT / file).name == f"{name}.py"

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from figures import Picture, draw_all, draw_headline
 from probes import attack_section, stream_section
 from scipy.stats import bootstrap
-from stored import HERE, KINDS, METHODS, SEVERAL, Certified, Entry, read_study, shared
+from stored import HERE, KINDS, METHODS, SEVERAL, Certified, Entry, read_options, read_study, shared
 from texts import aligned, bullets
 
 from ddrs.errors import DDRSError, RunError
@@ -32,6 +32,7 @@ from ddrs.evaluation.figures import write_figure
 from ddrs.evaluation.files import replace_file
 from ddrs.evaluation.rounding import rounded_up
 
+STUDY = HERE / "study.toml"
 MADE_BY = "`python experiments/cifar10/report.py`"
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -245,6 +246,31 @@ def compared(
     return [name, base.title, str(len(inputs)), *means, difference, spread, *paper]
 
 
+def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:
+    """Rows less other rows, on the test inputs that both have."""
+    done = {entry.name: entry.test for entry in entries if entry.test is not None}
+    lines = []
+    for first, second in pairs:
+        if first not in done or second not in done:
+            continue
+        inputs = shared([done[first], done[second]])
+        line = [f"{first} less {second}", str(len(inputs))]
+        for radius in (*RADII, None):
+            ours, theirs = (done[name].scores(radius, inputs) for name in (first, second))
+            if ours is None or theirs is None:
+                line.append(NONE)
+            else:
+                line.append(f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)})")
+        lines.append(line)
+    if not lines:
+        return "No two rows to compare are certified yet."
+    notes = [
+        f"In brackets {PERCENT} intervals of the paired difference, as above. Differences of ACRs "
+        "are those of lower bounds where votes stopped once a grid of radii was settled."
+    ]
+    return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
+
+
 def envelope(entries: Sequence[Entry], norm: str) -> str:
     """The best of all rows of a method and kind, anew at each radius, on the test inputs."""
     done = [entry.test for entry in entries if entry.test is not None]
@@ -383,6 +409,7 @@ def build(results: Path, out: Path) -> None:
     if not results.is_dir():
         raise RunError(f"there are no results in {results}: first certify rows with study.py run")
     entries = read_study(results)
+    pairs = read_options(STUDY)["differences"]["pairs"]
     parts = ["# CIFAR-10: the tables", coverage(entries, results)]
     pictures = {}
     for norm, title in NORMS.items():
@@ -391,6 +418,7 @@ def build(results: Path, out: Path) -> None:
             continue
         parts += [f"## {title}", "### All rows", all_rows(some)]
         parts += ["### Deployable", deployable(some, norm)]
+        parts += ["### Differences", differences(some, pairs)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
         first = headline(some, norm)
         for name, caption, figure in (*[first] * bool(first), *draw_all(some, norm)):

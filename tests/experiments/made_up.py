@@ -40,6 +40,9 @@ class Study:
         monkeypatch.setattr(stored, "HERE", folder)
         monkeypatch.setattr(report, "HERE", folder)
         monkeypatch.setattr(report, "RESAMPLES", 1000)
+        monkeypatch.setattr(report, "STUDY", folder / "study.toml")
+        pairs = '[["ds-1", "fixed-1"], ["ds-2", "fixed-2"]]'
+        (folder / "study.toml").write_text(f"[differences]\npairs = {pairs}\n")
 
     def has(self, rows):
         for kind in ("rows", "models"):

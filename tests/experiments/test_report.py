@@ -66,6 +66,18 @@ def test_the_interval_is_of_paired_differences(study):
     assert found["r=1.00"]["95 % interval"] == "-"  # nothing differs
 
 
+def test_differences_are_those_of_the_named_rows_that_are_there(study):
+    fixed = [0.4] * 10 + [None] * 10
+    study.put("fixed-1", fixed)
+    study.put("ds-1", [0.4] * 12 + [None] * 8)
+    study.put("ds-2", [0.4])  # without the row that it is to be compared with
+    found = table(section(study.tables(), "### Differences"))
+    assert list(found) == ["ds-1 less fixed-1"]
+    (line,) = found.values()
+    assert (line["inputs"], line["r=0.25"]) == ("20", "+0.100 (+0.000 to +0.250)")
+    assert (line["r=0.50"], line["ACR"]) == ("+0.000 (-)", "+0.040 (+0.000 to +0.100)")
+
+
 def test_rows_are_compared_on_the_inputs_that_both_have(study):
     study.put("fixed-1", [0.3, None, 0.3, 0.3], validation=[0.3, 0.3])
     # Over all four it would be better on validation inputs, over the two shared ones it is not.

@@ -43,6 +43,11 @@ def test_every_file_is_used_once_and_after_what_it_needs():
     assert names[-3:] == ["the stream", "stream", "attack"]
 
 
+def test_differences_are_of_rows_that_exist():
+    pairs = study.read(study.HERE / "study.toml")["differences"]["pairs"]
+    assert {name for pair in pairs for name in pair} <= {task.name for task in TASKS}
+
+
 def test_the_stream_and_the_attack_bring_what_they_need():
     assert [task.name for task in study.tasks(["stream"])] == [
         "model gaussian-dd-0.25",

@@ -79,7 +79,8 @@ def draw_headline(
         plain(axes)
     caption = (
         f"Left: certified accuracy on {len(inputs)} test inputs with 95 % Clopper-Pearson "
-        "intervals; rows were chosen on validation inputs, the fixed sigma anew at each radius. "
+        "intervals; the rows with a sigma for each input were chosen on validation inputs, the "
+        "fixed sigma anew at each radius on these. "
         f"Dots are the radii that were asked. Right: the inputs that {chosen.title} answers "
         "rightly, each with its sigma and its radius. Radii gather a little above those that were "
         "asked, where votes stop, and sigmas at the largest that the policy may choose."

@@ -62,16 +62,22 @@ l1 uniform   DS    Yang-DS       92 89 82 76 58
 """
 
 
-def best(candidates: Sequence[Entry], radius: float | None) -> Entry | None:
-    """The best on validation inputs at a radius, by ACR for None; None where nobody was asked.
+def best(candidates: Sequence[Entry], radius: float | None, part: str) -> Entry | None:
+    """The best at a radius, by ACR for None; None where nobody was asked.
 
     Of several with one accuracy it is that of the largest ACR, then the first of the study.
+
+    Args:
+        candidates: with the results that are asked for.
+        radius: None for the ACR.
+        part: `test` or `validation`, the results to judge by.
     """
-    inputs = shared([entry.validation for entry in candidates]) if candidates else []
+    results = [getattr(entry, part) for entry in candidates]
+    inputs = shared(results) if results else []
     scored = [
-        ((score, entry.validation.mean(None, inputs)), entry)
-        for entry in candidates
-        if (score := entry.validation.mean(radius, inputs)) is not None
+        ((score, one.mean(None, inputs)), entry)
+        for entry, one in zip(candidates, results, strict=True)
+        if (score := one.mean(radius, inputs)) is not None
     ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
@@ -138,7 +144,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
 
 
 def deployable(entries: Sequence[Entry], norm: str) -> str:
-    """One row chosen on validation inputs, beside the strongest fixed sigma chosen there."""
+    """One row chosen on validation inputs, beside the strongest fixed sigma."""
     methods = list(dict.fromkeys(entry.method for entry in entries))
     with_fixed = {entry.method for entry in entries if entry.kind == "fixed"}
     alone = [method for method in methods if method != SEVERAL]
@@ -146,11 +152,12 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
     if 1 < len(alone) < len(methods):
         scopes["One classifier"] = alone
     scopes |= {METHODS[method]: [method] for method in methods if method in with_fixed}
-    ready, _, _ = candidates(entries, methods)
+    fixed, adaptive = candidates(entries, methods)
     notes = [
-        "Rows are chosen on validation inputs alone: the one with a sigma per input once, by its "
-        "ACR; the strongest with a fixed sigma anew at each radius, by its accuracy there, and of "
-        "equals the one of the largest ACR.",
+        "The row with a sigma per input is chosen on validation inputs alone, once, by its ACR. "
+        "The strongest with a fixed sigma is that of the very test inputs, anew at each radius, "
+        "and of equals the one of the largest ACR: a choice that nobody can make who deploys one, "
+        "in favour of the fixed sigma.",
         f"Figures and differences are of the test inputs that both have. Intervals are of {PERCENT}"
         f" and of the paired difference: a percentile bootstrap over inputs ({RESAMPLES} "
         f"resamples, seed {SEED}), each line by itself, the choices taken as they are. A "
@@ -158,9 +165,10 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
         "The paper's columns are the best of its rows on test data, with a ResNet-18: not chosen "
         "as ours are, so not to be compared line by line.",
     ]
-    if ready:
-        validated = about([entry.validation for entry in ready])
-        notes.append(f"Validation: {validated} {sources([entry.test for entry in ready])}")
+    if fixed and adaptive:
+        validated = about([entry.validation for entry in adaptive])
+        tests = [entry.test for entry in (*fixed, *adaptive)]
+        notes.append(f"Validation: {validated} {sources(tests)}")
     parts = [bullets(notes).strip()]
     for title, scope in scopes.items():
         some = [entry for entry in entries if entry.method in scope]
@@ -168,38 +176,36 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
     return "\n\n".join(parts)
 
 
-def candidates(
-    entries: Sequence[Entry], methods: Sequence[str]
-) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """The rows of some methods with both results, and of these the fixed and the adaptive ones.
+def candidates(entries: Sequence[Entry], methods: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
+    """Of the rows of some methods those with a fixed sigma, and those to choose from.
 
     Beside single classifiers one that is chosen for each input is no fixed baseline: what it gains
     depends on the data.
     """
-    both = (entry for entry in entries if entry.test and entry.validation)
-    ready = [entry for entry in both if entry.method in methods]
-    single = [entry for entry in ready if entry.method != SEVERAL or len(methods) == 1]
+    done = [entry for entry in entries if entry.test and entry.method in methods]
+    single = [entry for entry in done if entry.method != SEVERAL or len(methods) == 1]
     fixed = [entry for entry in single if entry.kind == "fixed"]
-    return ready, fixed, [entry for entry in ready if entry.kind != "fixed"]
+    return fixed, [entry for entry in done if entry.candidate and entry.validation]
 
 
 def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -> str:
     """The comparison among the rows of some methods."""
-    ready, fixed, adaptive = candidates(entries, methods)
-    others = len(entries) - len(ready)
-    left_out = f" Without results on both kinds of inputs, and left out: {others}." * bool(others)
-    chosen = best(adaptive, None)
-    if chosen is None or not fixed:
-        kind = "a sigma per input" if chosen is None else "a fixed sigma"
-        return f"No row of {kind} can be chosen: none has validation and test results.{left_out}"
+    fixed, adaptive = candidates(entries, methods)
+    chosen = best(adaptive, None, "validation")
+    if chosen is None:
+        return "No row can be chosen: none that may be has validation and test results yet."
+    if not fixed:
+        return "No row with a fixed sigma is certified yet."
+    waiting = [entry for entry in entries if entry.candidate and entry not in adaptive]
+    left_out = f" Not yet certified, and left out: {len(waiting)}." * bool(waiting)
     lines = [compared(chosen, fixed, radius, norm, methods) for radius in (*RADII, None)]
     names = ["", "strongest fixed sigma", "inputs", "fixed", "chosen row", "difference"]
     names += [f"{PERCENT} interval", "paper: fixed", "paper: DS or DS2"]
     acr = chosen.validation.mean(None, shared([entry.validation for entry in adaptive]))
     heading = (
         f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`; validation"
-        f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} with a sigma per input. "
-        f"With a fixed sigma there are {len(fixed)} to choose from.{left_out}"
+        f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} to choose from.{left_out} "
+        f"With a fixed sigma there are {len(fixed)}."
     )
     return f"{heading}\n\n{aligned(names, lines, left=2)}"
 
@@ -211,13 +217,13 @@ def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
     single classifiers.
     """
     methods = list(dict.fromkeys(entry.method for entry in entries))
-    _, fixed, adaptive = candidates(entries, methods)
-    alone = best([entry for entry in adaptive if entry.method != SEVERAL], None)
-    chosen = best(adaptive, None)
+    fixed, adaptive = candidates(entries, methods)
+    alone = best([entry for entry in adaptive if entry.method != SEVERAL], None, "validation")
+    chosen = best(adaptive, None, "validation")
     if chosen is None or not fixed:
         return None
     rows = {entry.title: dict.fromkeys(HEADLINE_RADII, entry) for entry in (chosen, alone) if entry}
-    strongest = {radius: best(fixed, radius) for radius in HEADLINE_RADII}
+    strongest = {radius: best(fixed, radius, "test") for radius in HEADLINE_RADII}
     return draw_headline(rows | {"strongest fixed sigma at each radius": strongest}, chosen, norm)
 
 
@@ -229,7 +235,7 @@ def compared(
         paper_text([paper_row(norm, method, kind) for method in methods for kind in kinds], radius)
         for kinds in (("fixed",), ("DS", "DS2"))
     ]
-    base = best(fixed, radius)
+    base = best(fixed, radius, "test")
     name = "ACR" if radius is None else at(radius)
     if base is None:
         return [name, *[NONE] * 6, *paper]
@@ -387,9 +393,13 @@ def sources(certified: Sequence[Certified]) -> str:
 def coverage(entries: Sequence[Entry], results: Path) -> str:
     """Which results are there, and which are not yet."""
     parts = []
-    for part in ("test", "validation"):
-        waiting = [f"`{entry.name}`" for entry in entries if getattr(entry, part) is None]
-        text = f"Certified on {part} inputs: {len(entries) - len(waiting)} of {len(entries)} rows."
+    candidates = [entry for entry in entries if entry.candidate]
+    for part, kind, some in (
+        ("test", "rows", entries),
+        ("validation", "rows to choose from", candidates),
+    ):
+        waiting = [f"`{entry.name}`" for entry in some if getattr(entry, part) is None]
+        text = f"Certified on {part} inputs: {len(some) - len(waiting)} of {len(some)} {kind}."
         parts.append(text + f" Missing: {', '.join(waiting)}." * bool(waiting))
     unknown = sorted({path.name for path in results.iterdir()} - {entry.name for entry in entries})
     parts += [f"Results of no row, not used: {', '.join(unknown)}."] * bool(unknown)

@@ -93,6 +93,7 @@ class Entry:
     SmoothAdv that attacks in proportion to sigma. `kind` is `fixed`, also where the search among
     classifiers has one sigma to choose, or, where sigma is chosen for each input, how the model was
     trained: DS with one sigma, DS2 with one for every example, `range` on a range of them.
+    `candidate` is whether the row may be chosen on validation inputs.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Entry:
     method: str
     kind: str
     options: dict[str, Any]
+    candidate: bool
     test: Certified | None
     validation: Certified | None
 
@@ -136,6 +138,7 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         method=method if noise == "gaussian" else noise,
         kind="fixed" if one_sigma else kind,
         options=options,
+        candidate=row.get("candidate", True),
         test=read_certified(results / name, row),
         validation=read_certified(results / name / "validation", row),
     )

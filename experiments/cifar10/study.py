@@ -77,8 +77,8 @@ class Task:
 def tasks(names: list[str]) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
 
-    After each row comes the same on validation inputs, by which the report chooses among rows; the
-    stream and the attack come last.
+    After each row that the report may choose (`candidate`, true unless its file says otherwise)
+    comes the same on validation inputs, by which it chooses; the stream and the attack come last.
     """
     common = read(HERE / "study.toml")
     rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
@@ -102,24 +102,20 @@ def tasks(names: list[str]) -> list[Task]:
 
 def certified(
     name: str, row: dict[str, Any], common: dict[str, Any], found: dict[str, Task]
-) -> tuple[Task, Task]:
-    """The tasks of a row on test and on validation inputs; its models are added to those found."""
+) -> list[Task]:
+    """The tasks of a row, on test inputs first; its models are added to those found."""
     models = [
         training(each, common["train"], found)
         for each in (row["model"], *row.get("alternatives", []))
     ]
     options = options_of(row, common)
-    checked = options | common["validate"]
     kept = RESULTS / name
-    return (
-        Task(name, ddrs("certify", options, RUNS / "rows" / name), kept, models),
-        Task(
-            f"{name} on validation inputs",
-            ddrs("certify", checked, RUNS / "validated" / name),
-            kept / "validation",
-            models,
-        ),
-    )
+    row_tasks = [Task(name, ddrs("certify", options, RUNS / "rows" / name), kept, models)]
+    if row.get("candidate", True):
+        words = ddrs("certify", options | common["validate"], RUNS / "validated" / name)
+        title = f"{name} on validation inputs"
+        row_tasks.append(Task(title, words, kept / "validation", models))
+    return row_tasks
 
 
 def options_of(row: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +147,7 @@ def attack(rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task])
     options = dict(common[ATTACK])
     name = options.pop("row")
     if name not in found:
-        found[name], _ = certified(name, rows[name], common, found)
+        found[name], *_ = certified(name, rows[name], common, found)
     row = found[name]
     words = script(ATTACK, options, RUNS / "attack.json", str(row.out))
     return (Task(ATTACK, words, kept=HERE / ATTACK, after=[row]),)

@@ -21,10 +21,10 @@ MODELS = {
     "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
     "box": 'method = "gaussian"\nnoise = "uniform"',
 }
-# name: model and further ones to choose from, certify options
+# name: model and further ones to choose from, certify options, whether it may be chosen
 ROWS = {
-    "fixed-1": ("one", 'policy = "fixed"'),
-    "fixed-2": ("two", 'policy = "fixed"'),
+    "fixed-1": ("one", 'policy = "fixed"', False),
+    "fixed-2": ("two", 'policy = "fixed"', False),
     "ds-1": ("one", 'policy = "search"'),
     "ds-2": ("two", 'policy = "search"'),
 }
@@ -49,10 +49,11 @@ class Study:
             shutil.rmtree(self.folder / kind, ignore_errors=True)
             (self.folder / kind).mkdir()
         texts = {f"models/{name}": text for name, text in MODELS.items()}
-        for order, (name, (model, options)) in enumerate(rows.items()):
+        for order, (name, (model, options, *candidate)) in enumerate(rows.items()):
             model, *others = model.split()
             about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
             about += f"\nalternatives = {json.dumps(others)}" * bool(others)
+            about += "\ncandidate = false" * (candidate == [False])
             texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
         for name, text in texts.items():
             (self.folder / f"{name}.toml").write_text(text)

@@ -11,17 +11,17 @@ from experiments.made_up import ROWS, figures, report, stored, study
 __all__ = ["study"]  # a fixture
 
 
-def test_the_headline_is_of_rows_chosen_on_validation_inputs(study):
+def test_the_headline_is_of_a_row_chosen_on_validation_inputs_beside_the_strongest_fixed(study):
     study.has(
         {
-            "fixed-1": ("one", 'policy = "fixed"'),
-            "fixed-2": ("two", 'policy = "fixed"'),
+            "fixed-1": ("one", 'policy = "fixed"', False),
+            "fixed-2": ("two", 'policy = "fixed"', False),
             "ds": ("one", 'policy = "search"'),
             "either": ("one two", 'policy = "search"'),
         }
     )
-    study.put("fixed-1", [0.3, 0.3, None, None], validation=[0.3, 0.3, 0.3, None])
-    study.put("fixed-2", [0.8, 0.8, 0.8, 0.8], validation=[0.8, 0.8, None, None])
+    study.put("fixed-1", [0.3, 0.3, 0.3, None])
+    study.put("fixed-2", [0.8, 0.8, None, None])
     study.put("ds", [0.6, None, None, None], validation=[0.9, 0.9, 0.9, 0.9])
     entries = stored.read_study(study.results)
     assert report.headline(entries[:2], "l2") is None
@@ -37,8 +37,8 @@ def test_the_headline_is_of_rows_chosen_on_validation_inputs(study):
     assert lines == {
         "Row either": [0.75, 0.5, 0.5, 0.5, 0.5, 0.25, 0, 0, 0],
         "Row ds": [0.25, 0.25, 0.25, 0, 0, 0, 0, 0, 0],
-        # fixed-1 up to 0.25, as validation has it, then fixed-2
-        "strongest fixed sigma at each radius": [0.5, 0.5, 1, 1, 0, 0, 0, 0, 0],
+        # fixed-1 up to 0.25, then fixed-2
+        "strongest fixed sigma at each radius": [0.75, 0.75, 0.5, 0.5, 0, 0, 0, 0, 0],
     }
     points = right.collections[0].get_offsets()
     assert np.allclose(points, [(0.1, 1.1), (0.2, 0.2), (0.3, 1.3)])  # the wrong answer left out

@@ -29,26 +29,25 @@ def table(text):
     return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}
 
 
-def test_rows_are_chosen_on_validation_inputs_even_where_test_inputs_say_otherwise(study):
-    study.put("fixed-1", [0.3, 0.3, None, None], validation=[0.3, 0.3, 0.3, None])
-    study.put("fixed-2", [0.8, 0.8, 0.8, 0.8], validation=[0.8, 0.8, None, None])
+def test_a_row_is_chosen_on_validation_inputs_and_the_strongest_fixed_sigma_on_test_inputs(study):
+    study.put("fixed-1", [0.3, 0.3, 0.3, None], validation=[0.8, 0.8, 0.8, 0.8])
+    study.put("fixed-2", [0.8, 0.8, None, None], validation=[0.3, 0.3, None, None])
     study.put("ds-1", [0.6, None, None, None], validation=[0.9, 0.9, 0.9, 0.9])
     study.put("ds-2", [2.0, 2.0, 2.0, 2.0], validation=[0.9, 0.9, 0.9, None])
 
     text = section(study.tables(), "### Deployable", "#### Gaussian")
     assert "The chosen row is **Row ds-1** (`ds-1`, model `one`; validation ACR 0.900)" in text
     found = table(text)
-    # At 0.25 three of four validation inputs against two, at 0.5 none against two.
+    # At 0.25 three of four test inputs against two, at 0.5 none against two.
     assert found["r=0.25"]["strongest fixed sigma"] == "Row fixed-1"
     assert found["r=0.50"]["strongest fixed sigma"] == "Row fixed-2"
-    # At 1 both have none: the larger validation ACR decides, 0.4 against 0.225.
+    # At 1 both have none: the larger ACR decides, 0.4 against 0.225.
     assert found["r=1.00"]["strongest fixed sigma"] == "Row fixed-2"
     assert found["ACR"]["strongest fixed sigma"] == "Row fixed-2"
-    # The figures themselves are those of the test inputs.
     keys = ("fixed", "chosen row", "difference")
-    assert [found["r=0.25"][key] for key in keys] == ["0.500", "0.250", "-0.250"]
-    assert [found["r=0.50"][key] for key in keys] == ["1.000", "0.250", "-0.750"]
-    assert [found["ACR"][key] for key in keys] == ["0.800", "0.150", "-0.650"]
+    assert [found["r=0.25"][key] for key in keys] == ["0.750", "0.250", "-0.500"]
+    assert [found["r=0.50"][key] for key in keys] == ["0.500", "0.250", "-0.250"]
+    assert [found["ACR"][key] for key in keys] == ["0.400", "0.150", "-0.250"]
 
 
 def test_the_interval_is_of_paired_differences(study):
@@ -79,35 +78,34 @@ def test_differences_are_those_of_the_named_rows_that_are_there(study):
 
 
 def test_rows_are_compared_on_the_inputs_that_both_have(study):
-    study.put("fixed-1", [0.3, None, 0.3, 0.3], validation=[0.3, 0.3])
-    # Over all four it would be better on validation inputs, over the two shared ones it is not.
-    study.put("fixed-2", [0.3, None], validation=[0.3, None, 0.3, 0.3])
+    # Over all four the first would be better, over the two shared ones it is not.
+    study.put("fixed-1", [0.3, None, 0.3, 0.3])
+    study.put("fixed-2", [0.2, 0.3])
     study.put("ds-1", [0.6, 0.6], validation=[0.3, 0.3])
     text = study.tables()
     found = table(section(text, "#### Gaussian"))["r=0.25"]
-    assert [found[key] for key in ("strongest fixed sigma", "inputs")] == ["Row fixed-1", "2"]
+    assert [found[key] for key in ("strongest fixed sigma", "inputs")] == ["Row fixed-2", "2"]
     assert [found[key] for key in ("fixed", "difference")] == ["0.500", "+0.500"]
     assert table(section(text, "### All rows"))["Row fixed-1"]["r=0.25"] == "0.750"
     assert table(section(text, "envelope"))["Gaussian, fixed sigma"]["r=0.25"] == "0.500"
 
 
 def test_what_has_no_validation_results_is_not_chosen(study):
+    study.has(ROWS | {"never": ("one", 'policy = "search"', False)})
     study.put("fixed-1", [0.3, 0.3])
     study.put("ds-1", [0.6, 0.6])
+    study.put("never", [0.9, 0.9], validation=[0.9, 0.9])
     text = section(study.tables(), "#### Gaussian")
-    assert "No row of a sigma per input can be chosen: none has validation" in text
-    assert "left out: 4." in text
+    assert "No row can be chosen: none that may be has validation" in text
     assert "|" not in text
     write_results(study.results / "ds-1" / "validation", [0.3, 0.3], 0.5, None)
-    text = section(study.tables(), "#### Gaussian")
-    assert "No row of a fixed sigma can be chosen" in text
-    assert "|" not in text
-    fixed = {"model": "one", "certify": {"policy": "fixed"}}
-    write_results(study.results / "fixed-1" / "validation", [0.3, 0.3], 0.5, None, fixed)
     study.put("ds-2", [0.9, 0.9])
     text = section(study.tables(), "#### Gaussian")
     assert "**Row ds-1**" in text
-    assert "Without results on both kinds of inputs, and left out: 2." in text
+    assert "of 1 to choose from. Not yet certified, and left out: 1." in text
+    shutil.rmtree(study.results / "fixed-1")
+    text = section(study.tables(), "#### Gaussian")
+    assert text.strip() == "No row with a fixed sigma is certified yet."
 
 
 def test_the_envelope_takes_the_best_at_each_radius_on_test_inputs(study):
@@ -192,7 +190,7 @@ def test_what_is_missing_is_named_and_the_rest_is_made(study):
     (study.results / "ds-2" / "summary.json").unlink()  # only half is there yet
     text = study.tables()
     assert "Certified on test inputs: 1 of 4 rows. Missing: `fixed-2`, `ds-1`, `ds-2`." in text
-    assert "Certified on validation inputs: 0 of 4 rows." in text
+    assert "Certified on validation inputs: 0 of 2 rows to choose from." in text
     rows = table(section(text, "### All rows"))
     assert list(rows) == ["Row fixed-1"]
     expected = {"model": "one", "policy": "fixed", "inputs": "4", "alpha": "0.001"}
@@ -266,7 +264,10 @@ def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
     (tmp_path / "results").mkdir()
     report.build(tmp_path / "results", tmp_path / "out")
     text = (tmp_path / "out" / "tables.md").read_text()
-    rows = [path.stem for path in (report.HERE / "rows").glob("*.toml")]
+    entries = stored.read_study(tmp_path / "results")
+    rows = [entry.name for entry in entries]
+    assert not [e.name for e in entries if e.candidate and e.options["policy"] != "search"]
+    assert not [e.name for e in entries if e.candidate and e.kind == "fixed"]
     assert f"Certified on test inputs: 0 of {len(rows)} rows." in text
     assert all(f"`{name}`" in text for name in rows)
     assert text.count("No row is certified yet.") == 4  # two tables, l2 and l1

@@ -69,6 +69,9 @@ def test_a_row_brings_its_models_and_an_unknown_one_is_refused():
         "macer-ds2-0.5",
         "macer-ds2-0.5 on validation inputs",
     ]
+    # A row that is never chosen is not validated.
+    words = [task.name for task in study.tasks(["gaussian-fixed-0.25"])]
+    assert words == ["model gaussian-fixed-0.25", "gaussian-fixed-0.25"]
     with pytest.raises(SystemExit, match="no such row: magic"):
         study.tasks(["magic"])
 

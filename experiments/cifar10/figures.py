@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from stored import KINDS, METHODS, Certified, Entry, Input, shared
+from stored import KINDS, METHODS, SEVERAL, Certified, Entry, Input, shared
 
+from ddrs import ABSTAIN
 from ddrs.errors import DDRSError
 from ddrs.evaluation import accuracy_interval
 from ddrs.evaluation.figures import COLOURS, INK, plain
@@ -23,21 +24,22 @@ PIXELS = "pixel values in [0, 1]"
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)  # lines against K
 SHOWN = 8  # images of a line of examples
+WRONG = COLOURS[1]
 ORDERS, SEED = 10, 0
 
 Picture = tuple[str, str, Figure | None]
 """A name; a caption, or why there is no figure; the figure."""
 
 
-def draw_all(entries: Sequence[Entry], norm: str) -> Iterator[Picture]:
-    """All figures of the rows of one norm."""
+def draw_all(entries: Sequence[Entry], norm: str, chosen: Entry | None) -> Iterator[Picture]:
+    """All figures of the rows of one norm; examples are of the chosen row, if there is one."""
     entries = [entry for entry in entries if entry.test is not None]
     adaptive = [entry for entry in entries if entry.kind != "fixed"]
     if entries:
         yield draw_curves(entries, norm)
     yield draw_steps(entries)
     yield draw_gains(adaptive, [entry for entry in entries if entry.kind == "fixed"], norm)
-    yield draw_examples(adaptive)
+    yield draw_examples(chosen or next(iter(adaptive), None))
     yield draw_orders(adaptive)
 
 
@@ -106,6 +108,7 @@ def draw_curves(entries: Sequence[Entry], norm: str) -> Picture:
     """A panel for each method: the best row of each kind at each radius, and the rows, pale."""
     inputs = shared([entry.test for entry in entries])
     methods = [method for method in METHODS if any(e.method == method for e in entries)]
+    fixed = [e.test for e in entries if e.kind == "fixed" and e.method != SEVERAL]
     figure, grid = panels(len(methods), 3, 5.2, 4.4)
     for axes, method in zip(grid, methods, strict=True):
         for kind, colour in zip(KINDS, COLOURS, strict=False):
@@ -118,6 +121,10 @@ def draw_curves(entries: Sequence[Entry], norm: str) -> Picture:
             label = f"{kind}, best of {len(some)}" if len(some) > 1 else f"{kind}, 1 row"
             best = np.max(curves, axis=0)
             axes.plot(radii, best, ".-", color=colour, linewidth=1.8, markersize=5, label=label)
+        if fixed and len(methods) > 1:
+            radii, *curves = curves_of(fixed, inputs)
+            label = f"fixed, best of all {len(fixed)}"
+            axes.plot(radii, np.max(curves, axis=0), "--", color=INK, linewidth=0.8, label=label)
         axes.set(title=METHODS[method], xlabel=f"{norm} radius ({PIXELS})", ylim=(0, 1))
         axes.set_xlim(left=0)
         axes.legend(framealpha=0.85, edgecolor="none", fontsize=9)
@@ -125,7 +132,8 @@ def draw_curves(entries: Sequence[Entry], norm: str) -> Picture:
     caption = (
         f"Certified accuracy on {len(inputs)} test inputs, a panel for each method of training. "
         "Pale: the rows. Strong: the best row of a kind at each radius, chosen on these inputs as "
-        "in the paper's Figures 3 to 5. Dots are the radii that were asked; lines only join them."
+        "in the paper's Figures 3 to 5; dashed: that of a fixed sigma with any training. Dots are "
+        "the radii that were asked; lines only join them."
     )
     return "curves", caption, figure
 
@@ -209,11 +217,10 @@ def draw_gains(adaptive: Sequence[Entry], fixed: Sequence[Entry], norm: str) -> 
     return "gains", caption, figure
 
 
-def draw_examples(adaptive: Sequence[Entry]) -> Picture:
-    """Test images with the smallest, middle and largest sigmas of the first row."""
-    if not adaptive:
+def draw_examples(entry: Entry | None) -> Picture:
+    """Test images with the smallest, middle and largest sigmas of a row, and its wrong answers."""
+    if entry is None:
         return "examples", "No row with a sigma for each input is certified yet.", None
-    entry = adaptive[0]
     try:
         asked, rows = read_run(entry.test.path)
         dataset = asked.load_data(rows)
@@ -231,13 +238,25 @@ def draw_examples(adaptive: Sequence[Entry]) -> Picture:
             axes.imshow(np.moveaxis(image, 0, -1))
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            axes.set_xlabel(f"{CLASSES[row['label']]}\n{row['sigma']:.3f}", fontsize=9)
+            axes.set_xlabel(f"{answered(row)}\n{row['sigma']:.3f}", fontsize=9)
+            if not row["correct"]:
+                axes.xaxis.label.set_color(WRONG)
         line[0].set_ylabel(f"{name} sigma")
     caption = (
         f"Test images of {entry.title} with the smallest, the middle and the largest of the sigmas "
-        f"chosen for its {len(rows)} inputs; below each its label and its sigma ({PIXELS})."
+        f"chosen for its {len(rows)} inputs; below each its label, in orange with the answer "
+        f"where that is another one, and its sigma ({PIXELS})."
     )
     return "examples", caption, figure
+
+
+def answered(row: Mapping[str, Any]) -> str:
+    """The label of an input, and what was answered where that is another."""
+    label = CLASSES[row["label"]]
+    if row["correct"]:
+        return label
+    answer = "abstained" if row["prediction"] == ABSTAIN else CLASSES[row["prediction"]]
+    return f"{label} ({answer})"
 
 
 def draw_orders(adaptive: Sequence[Entry]) -> Picture:

@@ -227,6 +227,12 @@ def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
     return draw_headline(rows | {"strongest fixed sigma at each radius": strongest}, chosen, norm)
 
 
+def chosen_row(entries: Sequence[Entry]) -> Entry | None:
+    """The row that is chosen of all."""
+    _, adaptive = candidates(entries, [entry.method for entry in entries])
+    return best(adaptive, None, "validation")
+
+
 def compared(
     chosen: Entry, fixed: Sequence[Entry], radius: float | None, norm: str, methods: Sequence[str]
 ) -> list[str]:
@@ -431,7 +437,8 @@ def build(results: Path, out: Path) -> None:
         parts += ["### Differences", differences(some, pairs)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
         first = headline(some, norm)
-        for name, caption, figure in (*[first] * bool(first), *draw_all(some, norm)):
+        others = draw_all(some, norm, chosen_row(some))
+        for name, caption, figure in (*[first] * bool(first), *others):
             if figure is not None:
                 pictures[f"{name}-{norm}.png"] = figure
                 parts.append(f"![{name}]({name}-{norm}.png)")

@@ -111,7 +111,7 @@ def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_p
     config.write_text(config.read_text().replace("py:toy:linear", "runs/models/one"))
     rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
     entries = [e for e in stored.read_study(study.results) if e.test]
-    _, _, figure = figures.draw_examples(entries)
+    _, _, figure = figures.draw_examples(entries[0])
     shown = [axes.get_xlabel().split("\n")[1] for axes in figure.axes]
     ascending = sorted(f"{row['sigma']:.3f}" for row in rows)
     assert shown == ascending[:8] + ascending[6:14] + ascending[-8:]
@@ -119,6 +119,14 @@ def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_p
     image = figure.axes[0].images[0].get_array()
     assert np.array_equal(image, np.moveaxis(images[first["index"]], 0, -1))
     assert figure.axes[0].get_xlabel().startswith(figures.CLASSES[first["label"]])
+    shown = sorted(rows, key=lambda row: (row["sigma"], row["index"]))
+    shown = [*shown[:8], *shown[6:14], *shown[-8:]]
+    wrong = [axes.xaxis.label.get_color() == figures.WRONG for axes in figure.axes]
+    assert wrong == [not row["correct"] for row in shown]
+    assert 0 < sum(wrong) < len(wrong)
+    other = figure.axes[wrong.index(True)].get_xlabel()
+    answer = shown[wrong.index(True)]["prediction"]
+    assert f"({'abstained' if answer < 0 else figures.CLASSES[answer]})" in other
     text = study.tables()
     assert "over 10 shuffled orders" in text
     assert {"examples-l2.png", "orders-l2.png"} <= {path.name for path in study.out.iterdir()}

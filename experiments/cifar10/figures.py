@@ -292,3 +292,30 @@ def draw_orders(adaptive: Sequence[Entry]) -> Picture:
         "inputs change class or radius in some order."
     )
     return "orders", caption, figure
+
+
+def draw_stream(counts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """What a memory did with each kind of input.
+
+    Args:
+        counts: kind of inputs -> outcome -> how many.
+    """
+    figure = Figure(figsize=(7.5, 3), layout="constrained")
+    axes = figure.subplots()
+    plain(axes)
+    axes.grid(visible=False, axis="y")
+    totals = np.array([sum(some.values()) for some in counts.values()])
+    ends = np.zeros(len(counts))
+    colours = (COLOURS[0], COLOURS[2], COLOURS[1], INK)
+    for outcome, colour in zip(next(iter(counts.values())), colours, strict=True):
+        numbers = [some[outcome] for some in counts.values()]
+        bars = axes.barh(
+            [*counts], numbers / totals, left=ends, color=colour, alpha=0.75, label=outcome
+        )
+        texts = [str(number or "") for number in numbers]
+        axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
+        ends += numbers / totals
+    axes.set(xlabel="share of the inputs, with their number", xlim=(0, 1))
+    axes.invert_yaxis()
+    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, fontsize=9)
+    return figure

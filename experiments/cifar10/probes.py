@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from attack import table as attack_table
+from figures import draw_stream
+from matplotlib.figure import Figure
 from stored import HERE, read_options
 from stream import KINDS
 from texts import aligned, bullets
@@ -24,20 +26,22 @@ ORDERS = 20
 OUTCOMES = ("own", "trimmed", "inherited", "abstained")
 
 
-def stream_section(folder: Path) -> str:
-    """What the memory did with the stream, by the kind of its inputs.
+def stream_section(folder: Path) -> tuple[str, Figure | None]:
+    """What the memory did with the stream, by the kind of its inputs, and a figure of it.
 
     Raises:
         RunError: the list of kinds is of another stream than the certificates.
     """
     if not (folder / "certificates.parquet").exists() or not (folder / "stream.csv").exists():
-        return "Not certified yet."
+        return "Not certified yet.", None
     rows = pq.read_table(folder / "certificates.parquet").to_pylist()
     kinds = [line["kind"] for line in csv.DictReader((folder / "stream.csv").open(newline=""))]
     if len(kinds) != len(rows):
         raise RunError(f"{folder} has {len(rows)} certificates for {len(kinds)} inputs")
-    groups = {kind: [row for row in rows if kinds[row["index"]] == kind] for kind in KINDS}
-    lines = [stream_line(kind, some) for kind, some in (groups | {"all": rows}).items() if some]
+    found = {kind: [row for row in rows if kinds[row["index"]] == kind] for kind in KINDS}
+    groups = {kind: some for kind, some in (found | {"all": rows}).items() if some}
+    counts = {kind: outcomes(some) for kind, some in groups.items()}
+    lines = [stream_line(kind, some, counts[kind]) for kind, some in groups.items()]
     config = read_config(folder)
     options = read_options(HERE / "study.toml")["stream"]
     names = ["kind", "inputs", *OUTCOMES, "class changed", "class given", "mean radius alone"]
@@ -55,19 +59,23 @@ def stream_section(folder: Path) -> str:
         "certify none.",
         in_other_orders(folder),
     ]
-    return aligned(names, lines, left=1) + bullets(notes)
+    return aligned(names, lines, left=1) + bullets(notes), draw_stream(counts)
 
 
-def stream_line(kind: str, rows: list[dict[str, Any]]) -> list[str]:
+def outcomes(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many inputs had each outcome."""
+    return {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in OUTCOMES}
+
+
+def stream_line(kind: str, rows: list[dict[str, Any]], counts: dict[str, int]) -> list[str]:
     """A line of that table."""
-    counts = [sum(row["outcome"] == outcome for row in rows) for outcome in OUTCOMES]
     others = [row["own_prediction"] for row in rows if row["prediction"] != row["own_prediction"]]
     given = others.count(ABSTAIN)
     means = [
         np.mean([row[radius] * (row[answer] != ABSTAIN) for row in rows])
         for answer, radius in (("own_prediction", "own_radius"), ("prediction", "radius"))
     ]
-    numbers = [len(rows), *counts, len(others) - given, given]
+    numbers = [len(rows), *counts.values(), len(others) - given, given]
     return [kind, *map(str, numbers), *(rounded_down(float(mean), 3) for mean in means)]
 
 

@@ -443,7 +443,11 @@ def build(results: Path, out: Path) -> None:
                 pictures[f"{name}-{norm}.png"] = figure
                 parts.append(f"![{name}]({name}-{norm}.png)")
             parts.append(caption)
-    parts += ["## A stream made hard for the memory", stream_section(HERE / "stream")]
+    text, figure = stream_section(HERE / "stream")
+    parts += ["## A stream made hard for the memory", text]
+    if figure is not None:
+        pictures["stream.png"] = figure
+        parts.append("![stream](stream.png)")
     parts += ["## An attack", attack_section(HERE / "attack")]
     try:
         out.mkdir(parents=True, exist_ok=True)

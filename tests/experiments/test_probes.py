@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -42,7 +43,7 @@ def folder(tmp_path):
 
 
 def test_what_the_memory_did_is_told_by_kind(folder):
-    text = probes.stream_section(folder)
+    text, figure = probes.stream_section(folder)
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     assert [[cell.strip() for cell in line] for line in lines[2:]] == [
         # inputs; own, trimmed, inherited, abstained; class changed, given; radius alone, with it
@@ -53,6 +54,10 @@ def test_what_the_memory_did_is_told_by_kind(folder):
     ]
     assert "Model `one`, 5 inputs in random order, n at most 90, n0 = 9, alpha = 0.01" in text
     assert "Other orders cannot be tried: " in text  # the data of these made-up results is nowhere
+    (axes,) = figure.axes
+    shares = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
+    assert shares["inherited"] == [0, 1, 0.5, 0.4]
+    assert sum(map(np.array, shares.values())) == pytest.approx(np.ones(4))
 
 
 def test_kinds_of_another_stream_are_refused(folder):
@@ -61,7 +66,7 @@ def test_kinds_of_another_stream_are_refused(folder):
     with pytest.raises(RunError, match="5 certificates for 6 inputs"):
         probes.stream_section(folder)
     (folder / "stream.csv").unlink()
-    assert probes.stream_section(folder) == "Not certified yet."
+    assert probes.stream_section(folder) == ("Not certified yet.", None)
 
 
 def test_the_attack_is_told_with_how_it_was_made(tmp_path):

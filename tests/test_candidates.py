@@ -43,7 +43,7 @@ def test_each_input_gets_the_classifier_whose_border_is_farther(policy):
     assert 0.3 < second.radius < 1.78
     alone = smoothed(LEFT, sigma=policy).certify(x[:1])[0]
     assert first.count == alone.count  # the same estimation noise
-    assert first.votes == 400 + 2 * (20 + policy.cost)
+    assert first.votes == 400 + 20 + 2 * policy.cost
 
 
 def test_one_classifier_in_a_list_is_that_classifier():
@@ -52,20 +52,37 @@ def test_one_classifier_in_a_list_is_that_classifier():
     assert listed.candidates.digest == alone.base.digest
 
 
-def test_all_classifiers_select_the_class_together():
-    unsure = Halfspace([1.0, 0.0], bias=0.05)  # at x = 0: class 0 in 54 % of the votes
-    sure = Halfspace([1.0, 0.0], bias=-2.0)  # class 1 in nearly all
-    x = torch.zeros(1, 2)
-    for models in ([unsure, sure], [sure, unsure]):
-        (certificate,) = smoothed(models, n0=100).certify(x)
+UNSURE = Halfspace([1.0, 0.0], bias=0.05)  # at x = 0: class 0 in 54 % of the votes
+SURE = Halfspace([1.0, 0.0], bias=-2.0)  # class 1 in nearly all
+
+
+def test_all_classifiers_may_select_the_class_together():
+    for models in ([UNSURE, SURE], [SURE, UNSURE]):
+        classifier = smoothed(models, n0=100, selection="all")
+        (certificate,) = classifier.certify(torch.zeros(1, 2))
         assert certificate.prediction == 1
-        assert [certificate.model_digest] == digests(sure)
+        assert [certificate.model_digest] == digests(SURE)
+        assert certificate.votes == classifier.cost == 400 + 2 * (100 + SEARCH.cost)
+
+
+def test_the_first_classifier_selects_the_class_that_the_others_may_certify():
+    x = torch.zeros(1, 2)
+    for models, answer in (([UNSURE, SURE], 0), ([SURE, UNSURE], 1)):
+        classifier = smoothed(models, n0=2000, n=20_000)
+        (certificate,) = classifier.certify(x)
+        assert certificate.prediction == answer
+        assert [certificate.model_digest] == digests(models[0])  # the other has the other class
+        assert certificate.votes == classifier.cost == 22_000 + 2 * SEARCH.cost
+    far = Halfspace([0.6, 0.8], bias=1.0)  # class 0, 1 from its border
+    (certificate,) = smoothed([UNSURE, SURE, far], n0=2000).certify(x)
+    assert (certificate.prediction, certificate.model_digest) == (0, digests(far)[0])
+    assert 0.4 < certificate.radius < 1
 
 
 @pytest.mark.parametrize("noise", [Gaussian(), Uniform()])
 def test_neither_batches_nor_order_nor_company_matter(noise):
     x = points()
-    options = {"models": TABLES, "classes": 4, "noise": noise}
+    options = {"models": TABLES, "classes": 4, "noise": noise, "selection": "all"}
     expected = smoothed(**options).certify(x)
     assert len({certificate.model_digest for certificate in expected}) == 3
     assert smoothed(batch_size=7, **options).certify(x) == expected
@@ -149,6 +166,8 @@ def test_what_cannot_choose_is_refused():
         smoothed(TABLES, 4, sigma=0.5)
     with pytest.raises(ConfigurationError, match="all different, got 2"):
         smoothed([TABLES[0], Table(8, 4)], 4)
+    with pytest.raises(ConfigurationError, match="selection must be one of first, all, got 'sum'"):
+        smoothed(TABLES, 4, selection="sum")
     with pytest.raises(ConfigurationError, match="one or more"):
         Candidates([], FixedSigma(0.5), 10)
     with pytest.raises(ConfigurationError, match="the model must be a torch"):

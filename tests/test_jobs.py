@@ -63,6 +63,7 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
         {"read_only": True, "memory": "none"},
         {"read_only": True, "memory": "memory://"},
         {"bound": "three-sided"},
+        {"selection": "second"},
         {"policy": "guess"},
         {"noise": "laplace"},
         {"policy": "search", "sigma": 0.5, "low": 0.6},

@@ -218,6 +218,7 @@ def classifier(config: dict[str, Any], memory: Memory) -> SmoothedClassifier:
         sigma=POLICIES[policy.pop("name")](**policy),
         noise=NOISES[config["noise"]],
         memory=memory,
+        selection=config.get("selection", "all"),  # it is recorded where it is another
         **{name: config[name] for name in SETTINGS},
     )
 

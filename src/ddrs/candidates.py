@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,11 @@ from ddrs.sampling import Question, sample
 from ddrs.sigma import SigmaPolicy
 from ddrs.votes import Inputs, NoisyClassifier, frozen
 
-__all__ = ["Candidates", "Chosen"]
+__all__ = ["Candidates", "Chosen", "Selection", "check_selection"]
 
 Ints = npt.NDArray[np.int64]
+Selection = Literal["first", "all"]
+"""Whose votes select the class of an input: those of the first classifier, or of all together."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,26 @@ class Candidates:
     Args:
         classifiers: under the same noise and with the same classes.
         policy: chooses sigma for a classifier and an input.
-        n0: votes of each classifier that select the class.
+        n0: votes of a classifier that select the class.
+        selection: whose votes select it.
 
     Attributes:
         classifiers: as they were given.
         digest: SHA-256 of what is certified: that of the one classifier, or of all in their order.
 
     Raises:
-        ConfigurationError: no classifiers, the same one twice, or a policy that cannot choose among
-            several.
+        ConfigurationError: no classifiers, the same one twice, a policy that cannot choose among
+            several, or a selection that is none.
     """
 
     def __init__(
-        self, classifiers: Sequence[NoisyClassifier], policy: SigmaPolicy, n0: int
+        self,
+        classifiers: Sequence[NoisyClassifier],
+        policy: SigmaPolicy,
+        n0: int,
+        selection: Selection = "first",
     ) -> None:
+        check_selection(selection)
         digests = [classifier.digest for classifier in classifiers]
         if not classifiers or len(set(digests)) < len(digests):
             raise ConfigurationError(
@@ -74,19 +83,20 @@ class Candidates:
         self.classifiers = classifiers
         self._policy = policy
         self._n0 = n0
+        self._selecting = classifiers if selection == "all" else classifiers[:1]
         joined = hashlib.sha256("\n".join(["candidates", *digests]).encode()).hexdigest()
         self.digest = digests[0] if len(digests) == 1 else joined
 
     @property
     def cost(self) -> int:
         """The most forward passes that the choice for one input takes."""
-        return len(self.classifiers) * (self._n0 + self._policy.cost)
+        return len(self._selecting) * self._n0 + len(self.classifiers) * self._policy.cost
 
     def choose(self, inputs: Inputs) -> Chosen:
         """Select the classes, choose a sigma for every classifier, and take the best classifier.
 
-        The class is the one with most votes of all classifiers together, at the policy's start. The
-        classifier is the one whose votes for that class promise the largest radius.
+        The class is the one with most votes at the policy's start. The classifier is the one whose
+        votes for that class promise the largest radius.
 
         Args:
             inputs: the batch.
@@ -98,7 +108,7 @@ class Candidates:
             classifier.check_unchanged()
         counts = [
             classifier.count_each(inputs, self._policy.initial, self._n0, "selection")
-            for classifier in self.classifiers
+            for classifier in self._selecting
         ]
         selected = np.sum(counts, axis=0).argmax(axis=1)
         choices = [
@@ -110,7 +120,7 @@ class Candidates:
             classifier=best,
             sigma=np.stack([choice.sigma for choice in choices])[best, rows],
             selected=selected,
-            votes=np.sum([choice.votes + self._n0 for choice in choices], axis=0),
+            votes=len(counts) * self._n0 + np.sum([choice.votes for choice in choices], axis=0),
         )
 
     def count_each(self, inputs: Inputs, chosen: Chosen, n: int, stage: str) -> Ints:
@@ -173,6 +183,14 @@ class Candidates:
             rows = np.flatnonzero(chosen.classifier == index).tolist()
             counts[rows] = count(self.classifiers[index], rows)
         return counts
+
+
+def check_selection(selection: Selection) -> None:
+    """Raise `ConfigurationError` unless it is one."""
+    if selection not in get_args(Selection):
+        raise ConfigurationError(
+            f"selection must be one of {', '.join(get_args(Selection))}, got {selection!r}"
+        )
 
 
 def _largest(radii: Sequence[npt.NDArray[np.float64] | None], inputs: int) -> Ints:

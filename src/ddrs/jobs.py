@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from ddrs.bounds import Bound, check_bound
+from ddrs.candidates import Selection, check_selection
 from ddrs.data import Split
 from ddrs.errors import ConfigurationError
 from ddrs.memory import parse_url
@@ -54,6 +55,8 @@ class CertifyJob:
         radius_tolerance: stop an input once more votes could add less than this to its radius; None
             to not ask.
         n0: selection votes.
+        selection: with alternatives, whose votes select the class: `"first"`, those of `model`; or
+            `"all"` together.
         alpha: failure probability of one certificate.
         bound: `"one-sided"` or `"two-sided"`.
         limit: how many inputs, from the first; None for all.
@@ -86,6 +89,7 @@ class CertifyJob:
     at_radii: tuple[float, ...] | None = None
     radius_tolerance: float | None = None
     n0: int = 100
+    selection: Selection = "first"
     alpha: float = 0.001
     bound: Bound = "one-sided"
     limit: int | None = None
@@ -96,6 +100,7 @@ class CertifyJob:
 
     def __post_init__(self) -> None:
         check_bound(self.bound)
+        check_selection(self.selection)
         if self.policy not in get_args(PolicyName):
             raise ConfigurationError(
                 f"policy must be one of {get_args(PolicyName)}, got {self.policy!r}"
@@ -151,9 +156,12 @@ class CertifyJob:
         asked = asdict(self)
         for key in ("sigma", "low", "high", "steps", "lr", "draws", "search_votes", "batch_size"):
             del asked[key]
+        # As in runs that were made before there was a choice.
         for key in ("read_only", "alternatives"):
             if not asked[key]:
-                del asked[key]  # as in runs that were made before there was a choice
+                del asked[key]
+        if not self.alternatives or self.selection == "all":
+            del asked["selection"]
         return {
             "kind": "certify",
             **asked,

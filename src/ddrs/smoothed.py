@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor, bfloat16, nn
 
 from ddrs.bounds import Bound, check_bound
-from ddrs.candidates import Candidates, Chosen
+from ddrs.candidates import Candidates, Chosen, Selection
 from ddrs.certificate import ABSTAIN, Certificate
 from ddrs.certify import certify, predict
 from ddrs.errors import ConfigurationError, DDRSError, StoreError, StoreMismatchError
@@ -46,7 +46,9 @@ class SmoothedClassifier:
         memory: regions certified so far. It is bound to this classifier, noise and norm. A
             read-only one answers from them and stores nothing: outside of them an answer has radius
             0 and the outcome `unrecorded`.
-        n0: votes of each model that select the class.
+        n0: votes of a model that select the class.
+        selection: whose votes select it where there are several models: `"first"`, the model that
+            is most often right under the noise that the policy starts from; or `"all"` together.
         n: votes that certify it; the most of them, where `certify` is asked a question.
         alpha: probability with which one certificate may be wrong.
         bound: `"one-sided"` or `"two-sided"` (`ddrs.bounds.probability_bounds`).
@@ -73,6 +75,7 @@ class SmoothedClassifier:
         noise: Noise = Gaussian(),
         memory: Memory | None = None,
         n0: int = 100,
+        selection: Selection = "first",
         n: int = 100_000,
         alpha: float = 0.001,
         bound: Bound = "one-sided",
@@ -114,7 +117,7 @@ class SmoothedClassifier:
             )
             for each in (model if isinstance(model, Sequence) else [model])
         ]
-        self.candidates = Candidates(classifiers, sigma, n0)
+        self.candidates = Candidates(classifiers, sigma, n0, selection)
         self.base = classifiers[0]
         self.memory = memory
         self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed

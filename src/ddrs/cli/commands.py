@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ddrs import audits, evaluation
 from ddrs.bounds import Bound
+from ddrs.candidates import Selection
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
 from ddrs.cli.options import Noise, Out, Seed, numbers
@@ -98,6 +99,13 @@ def certify(
             "the largest radius to be expected. Only with a policy.",
         ),
     ] = None,
+    selection: Annotated[
+        Selection,
+        typer.Option(
+            help="With alternatives: whether the votes of --model select the class, or those of "
+            "all together."
+        ),
+    ] = CertifyJob.selection,
     sigma: Annotated[
         float | None,
         typer.Option(
@@ -185,6 +193,7 @@ def certify(
         model=model,
         weights=weights,
         alternatives=tuple(alternative or ()),
+        selection=selection,
         split=split,
         policy=policy,
         sigma=sigma,

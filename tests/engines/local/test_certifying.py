@@ -65,6 +65,7 @@ def test_each_input_gets_one_of_several_classifiers(tmp_path: Path) -> None:
     certify_run(asked, tmp_path / "run", quiet=True)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["alternatives"] == ["py:toy:another"]
+    assert config["selection"] == "first"
     used = {row["model_digest"] for row in rows(tmp_path / "run")}
     assert len(used) == 2
     assert used == set(config["model_digests"])
@@ -75,7 +76,23 @@ def test_each_input_gets_one_of_several_classifiers(tmp_path: Path) -> None:
         certify_run(job(data, policy="search"), tmp_path / "run", quiet=True)
     certify_run(job(data, policy="search"), tmp_path / "one", quiet=True)
     config = json.loads((tmp_path / "one" / "config.json").read_text())
-    assert not {"alternatives", "model_digests"} & set(config)
+    assert not {"alternatives", "model_digests", "selection"} & set(config)
+
+
+def test_whose_votes_select_the_class_decides_results(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:toy:another",))
+    certify_run(asked, tmp_path / "first", quiet=True)
+    together = replace(asked, selection="all")
+    certify_run(together, tmp_path / "all", quiet=True)
+    # As it was recorded before there was a choice, so that such runs go on.
+    assert "selection" not in json.loads((tmp_path / "all" / "config.json").read_text())
+    for first, both in zip(rows(tmp_path / "first"), rows(tmp_path / "all"), strict=True):
+        assert both["votes"] - both["n"] == first["votes"] - first["n"] + first["n0"]  # type: ignore[operator]
+    with pytest.raises(RunError):
+        certify_run(asked, tmp_path / "all", quiet=True)
+    certify_run(replace(job(data), selection="all"), tmp_path / "one", quiet=True)
+    certify_run(job(data), tmp_path / "one", quiet=True)  # of one classifier it decides nothing
 
 
 def test_an_alternative_that_does_not_fit_leaves_no_run_behind(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
                 noise=noise,
                 memory=memory,
                 n0=job.n0,
+                selection=job.selection,
                 n=job.n,
                 alpha=job.alpha,
                 bound=job.bound,

@@ -92,7 +92,8 @@ class Entry:
     Gaussian, `several` where each input gets one of several classifiers, and `relative` for
     SmoothAdv that attacks in proportion to sigma. `kind` is `fixed`, also where the search among
     classifiers has one sigma to choose, or, where sigma is chosen for each input, how the model was
-    trained: DS with one sigma, DS2 with one for every example, `range` on a range of them.
+    trained: DS with one sigma, DS2 (one of several at least) with one for every example, `range` on
+    a range of them.
     `candidate` is whether the row may be chosen on validation inputs.
     """
 
@@ -122,18 +123,21 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
-    model = read_options(HERE / "models" / f"{row['model']}.toml")
+    names = [row["model"], *row.get("alternatives", [])]
+    model, *others = (read_options(HERE / "models" / f"{each}.toml") for each in names)
     noise = model.get("noise", "gaussian")
     method = RELATIVE if "relative=true" in model.get("option", []) else model["method"]
     if "alternatives" in row:
         method = SEVERAL
     options = row["certify"]
     one_sigma = options["policy"] == "fixed" or 0 < options.get("low", 0) == options.get("high")
-    kind = "DS2" if model.get("data-dependent") else "range" if "sigma-range" in model else "DS"
+    kind = "range" if "sigma-range" in model else "DS"
+    if any(each.get("data-dependent") for each in (model, *others)):
+        kind = "DS2"
     return Entry(
         name=name,
         title=row["title"],
-        model=" + ".join([row["model"], *row.get("alternatives", [])]),
+        model=" + ".join(names),
         norm=NOISES[noise].norm,
         method=method if noise == "gaussian" else noise,
         kind="fixed" if one_sigma else kind,

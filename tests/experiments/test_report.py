@@ -48,6 +48,9 @@ def test_a_row_is_chosen_on_validation_inputs_and_the_strongest_fixed_sigma_on_t
     assert [found["r=0.25"][key] for key in keys] == ["0.750", "0.250", "-0.500"]
     assert [found["r=0.50"][key] for key in keys] == ["0.500", "0.250", "-0.250"]
     assert [found["ACR"][key] for key in keys] == ["0.400", "0.150", "-0.250"]
+    # By input the second is better for the first two inputs, the first for the third: 1.9 / 4.
+    oracle = [found[key]["fixed, best by input"] for key in ("r=0.25", "r=0.50", "ACR")]
+    assert oracle == ["0.750", "0.500", "0.475"]
 
 
 def test_the_interval_is_of_paired_differences(study):
@@ -212,6 +215,7 @@ def test_kinds_and_norms_follow_from_the_model(study):
         "range": ("range", 'policy = "search"'),
         "any": ("one range", 'policy = "search"'),
         "any-fixed": ("one range", 'policy = "search"\nlow = 0.25\nhigh = 0.25'),
+        "any-ds2": ("one each", 'policy = "search"'),
         "box": ("box", 'policy = "search"\nnoise = "uniform"'),
     }
     study.has(rows)
@@ -220,7 +224,7 @@ def test_kinds_and_norms_follow_from_the_model(study):
     found = [(e.kind, e.norm, e.method) for e in stored.read_study(study.results)]
     kinds = [(kind, "l2", "gaussian") for kind in ("fixed", "DS", "DS2")]
     others = [("range", "l2", "macer"), ("DS", "l2", "several"), ("fixed", "l2", "several")]
-    others.append(("DS", "l1", "uniform"))
+    others += [("DS2", "l2", "several"), ("DS", "l1", "uniform")]
     assert found == [*kinds, *others]
     l2, l1 = study.tables().split("## l1")
     assert list(table(section(l2, "### All rows"))) == [f"Row {n}" for n in rows if n != "box"]

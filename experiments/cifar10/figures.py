@@ -155,14 +155,15 @@ def draw_steps(entries: Sequence[Entry]) -> Picture:
     for entry in entries:
         if "steps" in entry.options:
             rest = {key: value for key, value in entry.options.items() if key != "steps"}
-            groups.setdefault(f"{entry.model} {sorted(rest.items())}", []).append(entry)
+            key = f"{entry.test.digests} {sorted(rest.items())}"
+            groups.setdefault(key, []).append(entry)
     found = [sorted(some, key=lambda e: e.options["steps"]) for some in groups.values()]
     found = [some for some in found if len(some) > 1]
     if not found:
         return "steps", "No two rows that differ only in K are certified yet.", None
     figure, grid = panels(len(found), 3, 5.8, 4.4)
     for axes, some in zip(grid, found, strict=True):
-        fixed = [e for e in entries if (e.model, e.kind) == (some[0].model, "fixed")]
+        fixed = [e for e in entries if e.kind == "fixed" and e.test.digests == some[0].test.digests]
         steps = [0] * len(fixed) + [entry.options["steps"] for entry in some]
         rows = [entry.test for entry in (*fixed, *some)]
         inputs = shared(rows)
@@ -192,8 +193,12 @@ def draw_points(axes: Axes, points: list[tuple[int, float]], inputs: int, **styl
 
 def draw_gains(adaptive: Sequence[Entry], fixed: Sequence[Entry], norm: str) -> Picture:
     """For each input its sigma, and the radius gained over the fixed sigma of the same model."""
-    base = {entry.model: entry for entry in fixed}
-    pairs = [(entry, base[entry.model]) for entry in adaptive if entry.model in base]
+    pairs = [
+        (entry, one)
+        for entry in adaptive
+        for one in fixed
+        if entry.test.digests == one.test.digests
+    ]
     if not pairs:
         return "gains", "No row has a row of fixed sigma on the same model yet.", None
     figure, grid = panels(len(pairs), 3, 4.6, 3.6)

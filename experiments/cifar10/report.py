@@ -150,8 +150,23 @@ def all_rows(entries: Sequence[Entry]) -> str:
         "for each input, whose label it does not know.",
         *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
         sources([test for _, test in done]),
+        *trained_again([entry for entry, _ in done]),
     ]
     return aligned(names, lines, left=3) + bullets(notes)
+
+
+def trained_again(entries: Sequence[Entry]) -> list[str]:
+    """Which models were trained more than once, and which rows are of which training."""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for entry in entries:
+        for model, digest in entry.test.digests.items():
+            rows.setdefault(model, {}).setdefault(digest, []).append(f"`{entry.name}`")
+    return [
+        f"`{model}` was trained more than once with the same options, which on another processor "
+        f"gives other weights: {'; '.join(', '.join(some) for some in trainings.values())}."
+        for model, trainings in rows.items()
+        if len(trainings) > 1
+    ]
 
 
 def deployable(entries: Sequence[Entry], norm: str) -> str:

@@ -66,6 +66,12 @@ class Certified:
         specs = [self.config["model"], *self.config.get("alternatives", [])]
         return [Path(spec).name for spec in specs]
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each of these classifiers: two trainings of one model have two."""
+        found = self.config.get("model_digests", [self.config["model_digest"]])
+        return dict(zip(self.models, found, strict=True))
+
     def scores(self, radius: float | None, inputs: Iterable[Input]) -> npt.NDArray[Any] | None:
         """By input, 1 if it is certified at the radius, else 0; for None what it adds to the ACR.
 
@@ -134,6 +140,14 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
     kind = "range" if "sigma-range" in model else "DS"
     if any(each.get("data-dependent") for each in (model, *others)):
         kind = "DS2"
+    test, validation = (
+        read_certified(path, row) for path in (results / name, results / name / "validation")
+    )
+    if test and validation and test.digests != validation.digests:
+        raise RunError(
+            f"{validation.path} is of other classifiers than {test.path}, trained anew since: "
+            "certify both again"
+        )
     return Entry(
         name=name,
         title=row["title"],
@@ -143,8 +157,8 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         kind="fixed" if one_sigma else kind,
         options=options,
         candidate=row.get("candidate", True),
-        test=read_certified(results / name, row),
-        validation=read_certified(results / name / "validation", row),
+        test=test,
+        validation=validation,
     )
 
 

@@ -58,20 +58,26 @@ class Study:
         for name, text in texts.items():
             (self.folder / f"{name}.toml").write_text(text)
 
-    def put(self, name, radii, *, validation=None, sigma=0.25, at_radii=None):
-        """Results of a row: a radius an input, None for a wrong answer."""
+    def put(
+        self, name, radii, *, validation=None, sigma=0.25, at_radii=None, training="", validated=""
+    ):
+        """Results of a row: a radius an input, None for a wrong answer.
+
+        A word for a training, of what is validated too, sets its classifiers apart from others.
+        """
         folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
         row = stored.read_options(file) if file.exists() else None
-        write_results(folder, radii, sigma, at_radii, row)
+        write_results(folder, radii, sigma, at_radii, row, training)
         if validation is not None:
-            write_results(folder / "validation", validation, sigma, at_radii, row)
+            validated = validated or training
+            write_results(folder / "validation", validation, sigma, at_radii, row, validated)
 
     def tables(self):
         report.build(self.results, self.out)
         return (self.out / "tables.md").read_text()
 
 
-def write_results(folder, radii, sigma, at_radii, row=None):
+def write_results(folder, radii, sigma, at_radii, row=None, training=""):
     row = row or {"model": "one", "certify": {"policy": "search"}}
     folder.mkdir(parents=True)
     correct = [radius is not None for radius in radii]
@@ -92,8 +98,11 @@ def write_results(folder, radii, sigma, at_radii, row=None):
     (folder / "summary.json").write_text(json.dumps(summary))
     config = {"kind": "certify", "data": f"made-up {folder.name}"}
     config |= {"model": f"runs/models/{row['model']}", "policy": {"name": row["certify"]["policy"]}}
+    config["model_digest"] = f"digest of {row['model']} {training}"
     if "alternatives" in row:
         config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
+        names = [row["model"], *row["alternatives"]]
+        config["model_digests"] = [f"digest of {name} {training}" for name in names]
     config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
     (folder / "config.json").write_text(json.dumps(config))
 

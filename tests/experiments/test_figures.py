@@ -68,10 +68,11 @@ def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
         "other model": ("two", f"{steps}300"),
         "other draws": ("one", f"{steps}300\ndraws = 8"),
         "fixed-1": ("one", 'policy = "fixed"'),
+        "k50": ("one", f"{steps}50"),
     }
     study.has(rows)
-    for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1), strict=True):
-        study.put(name, [radius, None])
+    for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1, 0.3), strict=True):
+        study.put(name, [radius, None], training="another" * (name == "k50"))
     entries = stored.read_study(study.results)
     _, _, figure = figures.draw_steps(entries)
     (axes,) = figure.axes
@@ -90,6 +91,7 @@ def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
     study.put("fixed-1", [0.3, 0.5, None, 0.2], sigma=0.25)
     study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
     study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
+    study.put("ds-2", [0.5, None, 0.25], training="another")
     entries = [e for e in stored.read_study(study.results) if e.test]
     fixed = [e for e in entries if e.kind == "fixed"]
     assert len(fixed) > 1  # also the choice among models, which is of no model's own

@@ -285,3 +285,23 @@ def test_results_of_another_row_are_refused(study):
     study.has({"ds-1": ("one", 'policy = "gradient"')})
     with pytest.raises(DDRSError, match="certify it again"):
         study.tables()
+
+
+def test_trainings_of_one_model_are_told_apart(study):
+    study.has(ROWS | {"either": ("two one", 'policy = "search"')})
+    study.put("fixed-1", [0.3])
+    study.put("fixed-2", [0.3])
+    study.put("either", [0.3])
+    assert "trained more than once" not in study.tables()
+    study.put("ds-1", [0.3], training="another")
+    note = "`one` was trained more than once with the same options, which on another processor"
+    text = section(study.tables(), "### All rows")
+    assert f"{note} gives other weights: `fixed-1`, `either`; `ds-1`." in text
+    assert "`two`" not in text
+
+
+def test_a_row_is_chosen_by_what_its_own_classifier_certifies(study):
+    study.put("fixed-1", [0.3])
+    study.put("ds-1", [0.3], validation=[0.3], training="first", validated="second")
+    with pytest.raises(DDRSError, match="trained anew since: certify both again"):
+        study.tables()

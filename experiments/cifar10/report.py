@@ -151,22 +151,30 @@ def all_rows(entries: Sequence[Entry]) -> str:
         *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
         sources([test for _, test in done]),
         *trained_again([entry for entry, _ in done]),
+        *in_bf16([entry for entry, _ in done]),
     ]
     return aligned(names, lines, left=3) + bullets(notes)
 
 
 def trained_again(entries: Sequence[Entry]) -> list[str]:
-    """Which models were trained more than once, and which rows are of which training."""
+    """Which models stand for several classifiers, and which rows are of which one."""
     rows: dict[str, dict[str, list[str]]] = {}
     for entry in entries:
         for model, digest in entry.test.digests.items():
             rows.setdefault(model, {}).setdefault(digest, []).append(f"`{entry.name}`")
     return [
-        f"`{model}` was trained more than once with the same options, which on another processor "
-        f"gives other weights: {'; '.join(', '.join(some) for some in trainings.values())}."
+        f"`{model}` stands for several classifiers, trained more than once with the same options "
+        "(on another processor or in bf16 that gives other weights) or run in another precision: "
+        f"{'; '.join(', '.join(some) for some in trainings.values())}."
         for model, trainings in rows.items()
         if len(trainings) > 1
     ]
+
+
+def in_bf16(entries: Sequence[Entry]) -> list[str]:
+    """Which rows are of classifiers that compute in bf16."""
+    names = [f"`{entry.name}`" for entry in entries if entry.test.config["precision"] == "bf16"]
+    return [f"Forward passes in bf16: {', '.join(names)}; of the others in fp32."] * bool(names)
 
 
 def deployable(entries: Sequence[Entry], norm: str) -> str:

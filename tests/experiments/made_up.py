@@ -59,7 +59,16 @@ class Study:
             (self.folder / f"{name}.toml").write_text(text)
 
     def put(
-        self, name, radii, *, validation=None, sigma=0.25, at_radii=None, training="", validated=""
+        self,
+        name,
+        radii,
+        *,
+        validation=None,
+        sigma=0.25,
+        at_radii=None,
+        training="",
+        validated="",
+        precision="fp32",
     ):
         """Results of a row: a radius an input, None for a wrong answer.
 
@@ -67,17 +76,18 @@ class Study:
         """
         folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
         row = stored.read_options(file) if file.exists() else None
-        write_results(folder, radii, sigma, at_radii, row, training)
+        write_results(folder, radii, sigma, at_radii, row, training, precision)
         if validation is not None:
             validated = validated or training
-            write_results(folder / "validation", validation, sigma, at_radii, row, validated)
+            folder /= "validation"
+            write_results(folder, validation, sigma, at_radii, row, validated, precision)
 
     def tables(self):
         report.build(self.results, self.out)
         return (self.out / "tables.md").read_text()
 
 
-def write_results(folder, radii, sigma, at_radii, row=None, training=""):
+def write_results(folder, radii, sigma, at_radii, row=None, training="", precision="fp32"):
     row = row or {"model": "one", "certify": {"policy": "search"}}
     folder.mkdir(parents=True)
     correct = [radius is not None for radius in radii]
@@ -103,7 +113,7 @@ def write_results(folder, radii, sigma, at_radii, row=None, training=""):
         config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
         names = [row["model"], *row["alternatives"]]
         config["model_digests"] = [f"digest of {name} {training}" for name in names]
-    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001}
+    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001, "precision": precision}
     (folder / "config.json").write_text(json.dumps(config))
 
 

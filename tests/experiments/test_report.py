@@ -294,10 +294,18 @@ def test_trainings_of_one_model_are_told_apart(study):
     study.put("either", [0.3])
     assert "trained more than once" not in study.tables()
     study.put("ds-1", [0.3], training="another")
-    note = "`one` was trained more than once with the same options, which on another processor"
     text = section(study.tables(), "### All rows")
-    assert f"{note} gives other weights: `fixed-1`, `either`; `ds-1`." in text
-    assert "`two`" not in text
+    (note,) = (line for line in text.splitlines() if "trained more than once" in line)
+    assert note.startswith("- `one` stands for several classifiers")
+    assert note.endswith(": `fixed-1`, `either`; `ds-1`.")
+
+
+def test_rows_in_bf16_are_named(study):
+    study.put("fixed-1", [0.3])
+    assert "bf16" not in section(study.tables(), "### All rows")
+    study.put("ds-1", [0.3], precision="bf16")
+    text = section(study.tables(), "### All rows")
+    assert "- Forward passes in bf16: `ds-1`; of the others in fp32." in text
 
 
 def test_a_row_is_chosen_by_what_its_own_classifier_certifies(study):

@@ -31,6 +31,12 @@ def test_scripts_have_the_options_of_their_files_too(tmp_path):
         load(name).arguments().parse_args([*words, str(tmp_path / "file")])  # exits where it cannot
 
 
+def test_a_precision_is_that_of_trainings_rows_and_the_stream():
+    for task in study.tasks([], "bf16"):
+        asked = " --precision bf16 " in f"{' '.join(task.words)} "
+        assert asked == (task.words[0] == "ddrs")
+
+
 def test_every_file_is_used_once_and_after_what_it_needs():
     names = [task.name for task in TASKS]
     assert len(names) == len(set(names))

@@ -158,23 +158,28 @@ def all_rows(entries: Sequence[Entry]) -> str:
 
 def trained_again(entries: Sequence[Entry]) -> list[str]:
     """Which models stand for several classifiers, and which rows are of which one."""
-    rows: dict[str, dict[str, list[str]]] = {}
+    rows: dict[str, dict[str, list[str]]] = {}  # model -> digest -> rows
     for entry in entries:
         for model, digest in entry.test.digests.items():
             rows.setdefault(model, {}).setdefault(digest, []).append(f"`{entry.name}`")
-    return [
-        f"`{model}` stands for several classifiers, trained more than once with the same options "
-        "(on another processor or in bf16 that gives other weights) or run in another precision: "
-        f"{'; '.join(', '.join(some) for some in trainings.values())}."
-        for model, trainings in rows.items()
-        if len(trainings) > 1
+    several = [
+        f"`{model}` (rows {'; '.join(', '.join(some) for some in classifiers.values())})"
+        for model, classifiers in rows.items()
+        if len(classifiers) > 1
     ]
+    text = (
+        "Models that were trained more than once with the same options, which gives other weights "
+        "on another processor or in bf16, or that run in two precisions; rows of one classifier "
+        f"stand before a semicolon: {', '.join(several)}."
+    )
+    return [text] * bool(several)
 
 
 def in_bf16(entries: Sequence[Entry]) -> list[str]:
     """Which rows are of classifiers that compute in bf16."""
     names = [f"`{entry.name}`" for entry in entries if entry.test.config["precision"] == "bf16"]
-    return [f"Forward passes in bf16: {', '.join(names)}; of the others in fp32."] * bool(names)
+    which = ", ".join(names) if len(names) < len(entries) else "all rows"
+    return [f"Forward passes in bf16 instead of fp32: {which}."] * bool(names)
 
 
 def deployable(entries: Sequence[Entry], norm: str) -> str:

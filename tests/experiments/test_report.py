@@ -296,16 +296,14 @@ def test_trainings_of_one_model_are_told_apart(study):
     study.put("ds-1", [0.3], training="another")
     text = section(study.tables(), "### All rows")
     (note,) = (line for line in text.splitlines() if "trained more than once" in line)
-    assert note.startswith("- `one` stands for several classifiers")
-    assert note.endswith(": `fixed-1`, `either`; `ds-1`.")
+    assert note.endswith(": `one` (rows `fixed-1`, `either`; `ds-1`).")
 
 
 def test_rows_in_bf16_are_named(study):
-    study.put("fixed-1", [0.3])
-    assert "bf16" not in section(study.tables(), "### All rows")
     study.put("ds-1", [0.3], precision="bf16")
-    text = section(study.tables(), "### All rows")
-    assert "- Forward passes in bf16: `ds-1`; of the others in fp32." in text
+    assert "- Forward passes in bf16 instead of fp32: all rows." in study.tables()
+    study.put("fixed-1", [0.3])
+    assert "- Forward passes in bf16 instead of fp32: `ds-1`." in study.tables()
 
 
 def test_a_row_is_chosen_by_what_its_own_classifier_certifies(study):

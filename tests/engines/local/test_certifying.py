@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import toy
 from ddrs.audits import audit_run
 from ddrs.certificate import Certificate
 from ddrs.engines.local import certify_run, train_run
+from ddrs.engines.local.certifying import GroupSize
 from ddrs.errors import ConfigurationError, DataError, ModelError, RunError, StoreError
 from ddrs.jobs import CertifyJob, TrainJob
 from ddrs.memory import Memory
@@ -331,3 +333,22 @@ def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> 
     with pytest.raises(ModelError, match=r"\[1, 3\].*got \[1, 2\]"):
         certify_run(job(data, model="py:toy:narrow"), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [
+        (lambda size: 0.01 * size, [1, 8, 64, 400, 400]),  # a few seconds of fast inputs
+        (lambda size: 5.0 * size, [1, 2, 1, 1]),  # nothing gained together
+        (lambda size: 8.0 + 2.2 * size, [1, 2, 4, 8, 16, 8, 8]),  # gained together, up to 8
+        (lambda size: 20.0 + 0.1 * size, [1, 2, 4, 8, 16, 32, 64, 128, 234]),  # up to a minute
+        (lambda size: 100.0, [1, 1, 1]),
+    ],
+)
+def test_a_group_is_a_few_seconds_of_work_or_what_is_faster_together(
+    seconds: Callable[[int], float], sizes: list[int]
+) -> None:
+    group = GroupSize()
+    for size in sizes:
+        assert group.now == size
+        group.took(seconds(size))

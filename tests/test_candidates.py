@@ -79,12 +79,13 @@ def test_the_first_classifier_selects_the_class_that_the_others_may_certify():
     assert 0.4 < certificate.radius < 1
 
 
+@pytest.mark.parametrize("selection", ["first", "all"])
 @pytest.mark.parametrize("noise", [Gaussian(), Uniform()])
-def test_neither_batches_nor_order_nor_company_matter(noise):
+def test_neither_batches_nor_order_nor_company_matter(noise, selection):
     x = points()
-    options = {"models": TABLES, "classes": 4, "noise": noise, "selection": "all"}
+    options = {"models": TABLES, "classes": 4, "noise": noise, "selection": selection}
     expected = smoothed(**options).certify(x)
-    assert len({certificate.model_digest for certificate in expected}) == 3
+    assert len({certificate.model_digest for certificate in expected}) > 1
     assert smoothed(batch_size=7, **options).certify(x) == expected
     assert smoothed(**options).certify(x.flip(0)) == expected[::-1]
     assert [smoothed(**options).certify(x[k : k + 1])[0] for k in range(len(x))] == expected

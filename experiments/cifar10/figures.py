@@ -69,7 +69,7 @@ def draw_headline(
         left.fill_between([*points], *np.array(ends).T, color=colour, alpha=0.12, linewidth=0)
     left.set(xlabel=f"{norm} radius ({PIXELS})", ylabel="certified accuracy", ylim=(0, 1))
     left.set_xlim(left=0)
-    left.legend(framealpha=0.85, edgecolor="none", fontsize=9)
+    left.legend(framealpha=0.85, edgecolor="none", fontsize=8, loc="upper right")
     sigmas = np.array([chosen.test.sigma[one] for one in inputs])
     radii = np.array([chosen.test.right[one] for one in inputs])
     right.scatter(

@@ -170,7 +170,7 @@ def trained_again(entries: Sequence[Entry]) -> list[str]:
     text = (
         "Models that were trained more than once with the same options, which gives other weights "
         "on another processor or in bf16, or that run in two precisions; rows of one classifier "
-        f"stand before a semicolon: {', '.join(several)}."
+        f"stand together, others after a semicolon: {', '.join(several)}."
     )
     return [text] * bool(several)
 
@@ -196,7 +196,8 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
         "The row with a sigma per input is chosen on validation inputs alone, once, by its ACR. "
         "The strongest with a fixed sigma is that of the very test inputs, anew at each radius, "
         "and of equals the one of the largest ACR: a choice that nobody can make who deploys one, "
-        "in favour of the fixed sigma.",
+        "in favour of the fixed sigma. Which rows there are to choose from was not settled before "
+        "test inputs were looked at.",
         "The best by input is an oracle that knows the labels and takes for each input, anew at "
         "each radius, the best of all rows with a fixed sigma.",
         "Figures and differences are of the test inputs that all these have. Intervals are of "
@@ -238,6 +239,8 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
     if not fixed:
         return "No row with a fixed sigma is certified yet."
     waiting = [entry for entry in entries if entry.candidate and entry not in adaptive]
+    several = len(methods) == 1
+    all_fixed = [e for e in entries if e.kind == "fixed" and (several or e.method != SEVERAL)]
     left_out = f" Not yet certified, and left out: {len(waiting)}." * bool(waiting)
     lines = [compared(chosen, fixed, radius, norm, methods) for radius in (*RADII, None)]
     names = ["", "strongest fixed sigma", "inputs", "fixed", "chosen row", "difference"]
@@ -246,7 +249,7 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
     heading = (
         f"The chosen row is **{chosen.title}** (`{chosen.name}`, model `{chosen.model}`; validation"
         f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} to choose from.{left_out} "
-        f"With a fixed sigma there are {len(fixed)}."
+        f"With a fixed sigma there are {len(fixed)} of {len(all_fixed)}."
     )
     return f"{heading}\n\n{aligned(names, lines, left=2)}"
 

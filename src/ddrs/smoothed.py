@@ -47,8 +47,9 @@ class SmoothedClassifier:
             read-only one answers from them and stores nothing: outside of them an answer has radius
             0 and the outcome `unrecorded`.
         n0: votes of a model that select the class.
-        selection: whose votes select it where there are several models: `"first"`, the model that
-            is most often right under the noise that the policy starts from; or `"all"` together.
+        selection: whose votes select it where there are several models: `"first"`, those of the
+            first one given, which should be the one that is most often right under the noise that
+            the policy starts from; or `"all"`, those of all together.
         n: votes that certify it; the most of them, where `certify` is asked a question.
         alpha: probability with which one certificate may be wrong.
         bound: `"one-sided"` or `"two-sided"` (`ddrs.bounds.probability_bounds`).

@@ -85,7 +85,8 @@ def test_neither_batches_nor_order_nor_company_matter(noise, selection):
     x = points()
     options = {"models": TABLES, "classes": 4, "noise": noise, "selection": selection}
     expected = smoothed(**options).certify(x)
-    assert len({certificate.model_digest for certificate in expected}) > 1
+    if selection == "all":
+        assert len({certificate.model_digest for certificate in expected}) == 3
     assert smoothed(batch_size=7, **options).certify(x) == expected
     assert smoothed(**options).certify(x.flip(0)) == expected[::-1]
     assert [smoothed(**options).certify(x[k : k + 1])[0] for k in range(len(x))] == expected

@@ -55,7 +55,7 @@ NONE = "-"
 NORMS = {"l2": "l2: Gaussian noise", "l1": "l1: uniform noise"}
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
-ALONE = r" \*"
+ALONE, OTHERWISE = r" \*", " †"
 
 # Alfarra et al. 2022: certified accuracy in % at RADII and 2, then the ACR; l1 without these.
 PAPER = """
@@ -322,7 +322,8 @@ def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str
         if first not in done or second not in done:
             continue
         inputs = shared([done[first], done[second]])
-        line = [f"{first} less {second}", str(len(inputs))]
+        mark = OTHERWISE * made_otherwise(done[first], done[second])
+        line = [f"{first} less {second}{mark}", str(len(inputs))]
         for radius in (*RADII, None):
             ours, theirs = (done[name].scores(radius, inputs) for name in (first, second))
             if ours is None or theirs is None:
@@ -334,9 +335,21 @@ def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str
         return "No two rows to compare are certified yet."
     notes = [
         f"In brackets {PERCENT} intervals of the paired difference, as above. Differences of ACRs "
-        "are those of lower bounds where votes stopped once a grid of radii was settled."
+        "are those of lower bounds where votes stopped once a grid of radii was settled.",
+        *[
+            f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use "
+            "was trained twice, or that only one of the rows is in bf16."
+        ]
+        * any(line[0].endswith(OTHERWISE) for line in lines),
     ]
     return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
+
+
+def made_otherwise(first: Certified, second: Certified) -> bool:
+    """Whether two rows differ in the training of a model that both use, or in precision."""
+    both = first.digests.keys() & second.digests.keys()
+    retrained = any(first.digests[model] != second.digests[model] for model in both)
+    return retrained or first.config["precision"] != second.config["precision"]
 
 
 def envelope(entries: Sequence[Entry], norm: str) -> str:

@@ -80,6 +80,20 @@ def test_differences_are_those_of_the_named_rows_that_are_there(study):
     assert (line["r=0.50"], line["ACR"]) == ("+0.000 (-)", "+0.040 (+0.000 to +0.100)")
 
 
+@pytest.mark.parametrize("changed", [{"training": "another"}, {"precision": "bf16"}])
+def test_a_difference_of_two_trainings_or_precisions_is_marked(study, changed):
+    study.put("fixed-1", [0.3, None])
+    study.put("ds-1", [0.3, 0.3])
+    text = section(study.tables(), "### Differences")
+    assert list(table(text)) == ["ds-1 less fixed-1"]
+    assert "†" not in text
+    shutil.rmtree(study.results / "ds-1")
+    study.put("ds-1", [0.3, 0.3], **changed)
+    text = section(study.tables(), "### Differences")
+    assert list(table(text)) == ["ds-1 less fixed-1 †"]
+    assert "- † part of the difference may be" in text
+
+
 def test_rows_are_compared_on_the_inputs_that_both_have(study):
     # Over all four the first would be better, over the two shared ones it is not.
     study.put("fixed-1", [0.3, None, 0.3, 0.3])

@@ -151,8 +151,17 @@ def test_several_classifiers_can_be_chosen_from(
     run_dir = tmp_path / "several"
     words = [*certified[:-1], str(run_dir), "--alternative", "py:toy:another"]
     assert run(capsys, *words)[0] == 0
-    assert len(json.loads((run_dir / "config.json").read_text())["model_digests"]) == 2
+    config = json.loads((run_dir / "config.json").read_text())
+    assert len(config["model_digests"]) == 2
+    assert config["selection"] == "first"
     assert run(capsys, "audit", str(run_dir))[0] == 0
+    code, _, err = run(capsys, *words, "--selection", "all")
+    assert code == 1
+    assert "another configuration" in err
+    words = [*words, "--out", str(tmp_path / "all"), "--selection", "all"]
+    assert run(capsys, *words)[0] == 0
+    assert "selection" not in json.loads((tmp_path / "all" / "config.json").read_text())
+    assert run(capsys, "audit", str(tmp_path / "all"))[0] == 0
 
 
 def test_a_question_is_named_below_the_table_and_shows_its_radii(

@@ -102,8 +102,8 @@ def certify(
     selection: Annotated[
         Selection,
         typer.Option(
-            help="With alternatives: whether the votes of --model select the class, or those of "
-            "all together."
+            help="With alternatives: whose votes select the class: first, those of --model; all, "
+            "those of every classifier, added up."
         ),
     ] = CertifyJob.selection,
     sigma: Annotated[

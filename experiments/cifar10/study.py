@@ -80,7 +80,8 @@ def tasks(names: list[str], precision: str = PRECISIONS[0]) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
 
     After each row that the report may choose (`candidate`, true unless its file says otherwise)
-    comes the same on validation inputs, by which it chooses; the stream and the attack come last.
+    comes the same on validation inputs, by which it chooses. A row may be certified on further test
+    inputs too (`confirm`), which confirm the comparison. The stream and the attack come last.
     """
     common = read(HERE / "study.toml")
     for part in ("train", "certify"):
@@ -115,10 +116,13 @@ def certified(
     options = options_of(row, common)
     kept = RESULTS / name
     row_tasks = [Task(name, ddrs("certify", options, RUNS / "rows" / name), kept, models)]
-    if row.get("candidate", True):
-        words = ddrs("certify", options | common["validate"], RUNS / "validated" / name)
-        title = f"{name} on validation inputs"
-        row_tasks.append(Task(title, words, kept / "validation", models))
+    for inputs, folder, wanted in (
+        ("validation", "validated", row.get("candidate", True)),
+        ("confirmation", "confirmed", row.get("confirm", False)),
+    ):
+        if wanted:
+            words = ddrs("certify", options | common[inputs], RUNS / folder / name)
+            row_tasks.append(Task(f"{name} on {inputs} inputs", words, kept / inputs, models))
     return row_tasks
 
 
@@ -258,7 +262,8 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
     """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`.
 
     The training examples that no model is trained on under noise become the test split of a dataset
-    of their own, the validation inputs.
+    of their own, the validation inputs, and so do the test inputs after those that rows are
+    certified on, the confirmation inputs.
     """
     common = read(HERE / "study.toml")
     (RUNS / "data").mkdir(parents=True, exist_ok=True)
@@ -272,8 +277,13 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
     options = common["train"]
     examples = pq.read_table(RUNS / "data" / "train.parquet", pre_buffer=False)
     _, held_out = split(len(examples), options["validation"], options["seed"])
-    (RUNS / "validation").mkdir(exist_ok=True)
-    pq.write_table(examples.take(held_out.numpy()), RUNS / "validation" / "test.parquet")
+    tests = pq.read_table(RUNS / "data" / "test.parquet", pre_buffer=False)
+    for name, some in (
+        ("validation", examples.take(held_out.numpy())),
+        ("confirmation", tests.slice(common["certify"]["limit"])),
+    ):
+        (RUNS / name).mkdir(exist_ok=True)
+        pq.write_table(some, RUNS / name / "test.parquet")
 
 
 def link(source: Path, place: Path) -> None:

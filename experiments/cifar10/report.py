@@ -263,7 +263,7 @@ def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
     methods = list(dict.fromkeys(entry.method for entry in entries))
     fixed, adaptive = candidates(entries, methods)
     alone = best([entry for entry in adaptive if entry.method != SEVERAL], None, "validation")
-    chosen = best(adaptive, None, "validation")
+    chosen = chosen_row(entries)
     if chosen is None or not fixed:
         return None
     rows = {entry.title: dict.fromkeys(HEADLINE_RADII, entry) for entry in (chosen, alone) if entry}
@@ -290,17 +290,53 @@ def compared(
     if base is None:
         return [name, *[NONE] * 7, *paper]
     inputs = shared([chosen.test, *(entry.test for entry in fixed)])
-    ours, theirs = (entry.test.scores(radius, inputs) for entry in (chosen, base))
-    if ours is None or theirs is None:
-        return [name, base.title, str(len(inputs)), *[NONE] * 5, *paper]
-    means = [
-        f"{scores.mean():.3f}" if radius is not None else acr_text(scores.mean(), [entry.test])
-        for scores, entry in ((theirs, base), (ours, chosen))
-    ]
-    difference = f"{(ours - theirs).mean():+.3f}"
-    spread = interval(ours - theirs)
     oracle = best_by_input([entry.test for entry in fixed], radius, inputs)
-    return [name, base.title, str(len(inputs)), *means, difference, spread, oracle, *paper]
+    return [name, base.title, *paired(chosen.test, base.test, radius, inputs), oracle, *paper]
+
+
+def paired(
+    ours: Certified, theirs: Certified, radius: float | None, inputs: Sequence[Input]
+) -> list[str]:
+    """How many inputs, their figure, ours, the difference and its interval."""
+    of_ours, of_theirs = (one.scores(radius, inputs) for one in (ours, theirs))
+    if of_ours is None or of_theirs is None:
+        return [str(len(inputs)), *[NONE] * 4]
+    means = [
+        number(scores.mean()) if radius is not None else acr_text(scores.mean(), [one])
+        for scores, one in ((of_theirs, theirs), (of_ours, ours))
+    ]
+    spread = of_ours - of_theirs
+    return [str(len(inputs)), *means, f"{spread.mean():+.3f}", interval(spread)]
+
+
+def confirmation(entries: Sequence[Entry], norm: str) -> str:
+    """The deployable comparison on further inputs, which took no part in any choice."""
+    asked = [entry for entry in entries if entry.confirm]
+    fixed, _ = candidates(entries, [entry.method for entry in entries])
+    chosen = chosen_row(entries)
+    if chosen is None or chosen.confirmation is None or not fixed:
+        return "The chosen row is not certified on confirmation inputs yet."
+    lines = []
+    for radius in (*RADII, None):
+        base = best(fixed, radius, "test")
+        cells = [NONE] * 5
+        if base is not None and base.confirmation is not None:
+            both = chosen.confirmation, base.confirmation
+            cells = paired(*both, radius, shared(both))
+        name = "ACR" if radius is None else at(radius)
+        lines.append([name, base.title if base else NONE, *cells])
+    names = ["", "strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference"]
+    names.append(f"{PERCENT} interval")
+    done = [entry.confirmation for entry in asked if entry.confirmation]
+    waiting = [f"`{entry.name}`" for entry in asked if entry.confirmation is None]
+    notes = [
+        f"The chosen row ({chosen.title}) and the strongest fixed sigma are those of the "
+        "comparison above: these inputs were certified after it, and nothing is chosen on them. "
+        "Intervals are as above.",
+        f"Confirmation: {about(done)} Made again by {MADE_BY}.",
+        *[f"Not yet certified on confirmation inputs: {', '.join(waiting)}."] * bool(waiting),
+    ]
+    return aligned(names, lines, left=2) + bullets(notes)
 
 
 def best_by_input(
@@ -500,6 +536,8 @@ def build(results: Path, out: Path) -> None:
             continue
         parts += [f"## {title}", "### All rows", all_rows(some)]
         parts += ["### Deployable", deployable(some, norm)]
+        if any(entry.confirm for entry in some):
+            parts += ["### Confirmation", confirmation(some, norm)]
         parts += ["### Differences", differences(some, pairs)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
         first = headline(some, norm)

@@ -100,7 +100,8 @@ class Entry:
     classifiers has one sigma to choose, or, where sigma is chosen for each input, how the model was
     trained: DS with one sigma, DS2 (one of several at least) with one for every example, `range` on
     a range of them.
-    `candidate` is whether the row may be chosen on validation inputs.
+    `candidate` is whether the row may be chosen on validation inputs, `confirm` whether it is to be
+    certified on the confirmation inputs too.
     """
 
     name: str
@@ -111,8 +112,10 @@ class Entry:
     kind: str
     options: dict[str, Any]
     candidate: bool
+    confirm: bool
     test: Certified | None
     validation: Certified | None
+    confirmation: Certified | None
 
 
 def read_study(results: Path) -> list[Entry]:
@@ -140,11 +143,13 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
     kind = "range" if "sigma-range" in model else "DS"
     if any(each.get("data-dependent") for each in (model, *others)):
         kind = "DS2"
-    test, validation = (
-        read_certified(path, row) for path in (results / name, results / name / "validation")
+    folder = results / name
+    test = read_certified(folder, row)
+    validation, confirmation = (
+        # none of classifiers that were trained anew since
+        one if one is None or test is None or one.digests == test.digests else None
+        for one in (read_certified(folder / part, row) for part in ("validation", "confirmation"))
     )
-    if test and validation and test.digests != validation.digests:
-        validation = None  # of classifiers that were trained anew since
     return Entry(
         name=name,
         title=row["title"],
@@ -154,8 +159,10 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         kind="fixed" if one_sigma else kind,
         options=options,
         candidate=row.get("candidate", True),
+        confirm=row.get("confirm", False),
         test=test,
         validation=validation,
+        confirmation=confirmation,
     )
 
 

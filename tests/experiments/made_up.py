@@ -21,7 +21,8 @@ MODELS = {
     "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
     "box": 'method = "gaussian"\nnoise = "uniform"',
 }
-# name: model and further ones to choose from, certify options, whether it may be chosen
+# name: model and further ones to choose from, certify options, False if it may not be chosen,
+# "confirm" if it is to be confirmed
 ROWS = {
     "fixed-1": ("one", 'policy = "fixed"', False),
     "fixed-2": ("two", 'policy = "fixed"', False),
@@ -49,11 +50,12 @@ class Study:
             shutil.rmtree(self.folder / kind, ignore_errors=True)
             (self.folder / kind).mkdir()
         texts = {f"models/{name}": text for name, text in MODELS.items()}
-        for order, (name, (model, options, *candidate)) in enumerate(rows.items()):
+        for order, (name, (model, options, *chosen)) in enumerate(rows.items()):
             model, *others = model.split()
             about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
             about += f"\nalternatives = {json.dumps(others)}" * bool(others)
-            about += "\ncandidate = false" * (candidate == [False])
+            about += "\ncandidate = false" * (False in chosen)
+            about += "\nconfirm = true" * ("confirm" in chosen)
             texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
         for name, text in texts.items():
             (self.folder / f"{name}.toml").write_text(text)
@@ -64,6 +66,7 @@ class Study:
         radii,
         *,
         validation=None,
+        confirmation=None,
         sigma=0.25,
         at_radii=None,
         training="",
@@ -72,15 +75,15 @@ class Study:
     ):
         """Results of a row: a radius an input, None for a wrong answer.
 
-        A word for a training, of what is validated too, sets its classifiers apart from others.
+        A word for a training, of the row's further results too, sets its classifiers apart.
         """
         folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
         row = stored.read_options(file) if file.exists() else None
         write_results(folder, radii, sigma, at_radii, row, training, precision)
-        if validation is not None:
-            validated = validated or training
-            folder /= "validation"
-            write_results(folder, validation, sigma, at_radii, row, validated, precision)
+        for part, some in (("validation", validation), ("confirmation", confirmation)):
+            if some is not None:
+                of = validated or training
+                write_results(folder / part, some, sigma, at_radii, row, of, precision)
 
     def tables(self):
         report.build(self.results, self.out)

@@ -125,6 +125,34 @@ def test_what_has_no_validation_results_is_not_chosen(study):
     assert text.strip() == "No row with a fixed sigma is certified yet."
 
 
+def test_what_was_chosen_before_is_compared_on_confirmation_inputs(study):
+    rows = {name: (*row, "confirm") for name, row in ROWS.items() if name != "ds-2"}
+    study.has(rows | {"ds-2": ROWS["ds-2"]})
+    study.put("fixed-1", [0.3, 0.3, None], confirmation=[0.3] * 10)
+    study.put("fixed-2", [0.7, None, None], confirmation=[0.625] * 10)
+    study.put("ds-2", [0.3, None, None], validation=[0.3])
+    study.put("ds-1", [0.9, 0.9, None], validation=[0.9])
+    text = section(study.tables(), "### Confirmation")
+    assert text.strip() == "The chosen row is not certified on confirmation inputs yet."
+    # By these fixed-2 is the better one at every radius; before it was fixed-1 at 0.25.
+    write_results(study.results / "ds-1" / "confirmation", [0.9] * 8 + [None] * 2, 0.5, None)
+    text = section(study.tables(), "### Confirmation")
+    found = table(text)
+    keys = ("strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference")
+    cells = [found["r=0.25"][key] for key in keys]
+    assert cells == ["Row fixed-1", "10", "1.000", "0.800", "-0.200"]
+    cells = [found["r=0.50"][key] for key in keys]
+    assert cells == ["Row fixed-2", "10", "1.000", "0.800", "-0.200"]
+    assert [found["r=0.75"][key] for key in keys[2:]] == ["0.000", "0.800", "+0.800"]
+    assert [found["ACR"][key] for key in keys[2:]] == ["0.625", "0.720", "+0.095"]
+    assert "Not yet certified" not in text
+    shutil.rmtree(study.results / "fixed-2" / "confirmation")
+    text = section(study.tables(), "### Confirmation")
+    assert table(text)["r=0.50"]["inputs"] == "-"
+    assert table(text)["r=0.25"]["difference"] == "-0.200"
+    assert "Not yet certified on confirmation inputs: `fixed-2`." in text
+
+
 def test_the_envelope_takes_the_best_at_each_radius_on_test_inputs(study):
     study.put("fixed-1", [0.3, 0.3, 0.3, None])
     study.put("fixed-2", [None, 1.1, None, None])

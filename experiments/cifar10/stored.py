@@ -170,7 +170,7 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
     """The results of a row in a folder; None where they are not all there yet.
 
     Raises:
-        RunError: they are damaged, or of a row with other models or another policy.
+        RunError: they are damaged, or of a row with other models or options.
     """
     if not all((path / name).exists() for name in KEPT):
         return None
@@ -186,13 +186,22 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
         dict(zip(inputs, radii, strict=True)),
         dict(zip(inputs, sigmas, strict=True)),
     )
-    asked = [row["model"], *row.get("alternatives", [])], row["certify"]["policy"]
-    if asked != (certified.models, config["policy"]["name"]):
+    asked = {"models": [row["model"], *row.get("alternatives", [])], **row["certify"]}
+    had = {"models": certified.models, **options_had(config)}
+    other = [f"{key} {had.get(key)}" for key, value in asked.items() if had.get(key) != value]
+    if other:
         raise RunError(
-            f"{path} was certified with {', '.join(certified.models)} and the policy "
-            f"{config['policy']['name']}, not as its row says: certify it again"
+            f"{path} was certified with {', '.join(other)}, not as its row says: certify it again"
         )
     return certified
+
+
+def options_had(config: dict[str, Any]) -> dict[str, Any]:
+    """What a row's file says of `ddrs certify`, from the configuration of a certification."""
+    names = {"name": "policy", "votes": "search-votes", "n": "draws"}
+    policy = {names.get(key, key): value for key, value in config["policy"].items()}
+    selection = config.get("selection", "all")  # not recorded by runs that know no other
+    return policy | {"noise": config["noise"], "selection": selection}
 
 
 def shared(certified: Sequence[Certified]) -> list[Input]:

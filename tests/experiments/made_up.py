@@ -110,7 +110,9 @@ def write_results(folder, radii, sigma, at_radii, row=None, training="", precisi
     summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
     (folder / "summary.json").write_text(json.dumps(summary))
     config = {"kind": "certify", "data": f"made-up {folder.name}"}
-    config |= {"model": f"runs/models/{row['model']}", "policy": {"name": row["certify"]["policy"]}}
+    options = dict(row["certify"])
+    config |= {"model": f"runs/models/{row['model']}", "noise": options.pop("noise", "gaussian")}
+    config["policy"] = {"name": options.pop("policy"), **options}
     config["model_digest"] = f"digest of {row['model']} {training}"
     if "alternatives" in row:
         config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]

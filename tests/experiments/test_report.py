@@ -322,11 +322,19 @@ def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
 def test_results_of_another_row_are_refused(study):
     study.put("ds-1", [0.3])
     study.has({"ds-1": ("one two", 'policy = "search"')})
-    with pytest.raises(DDRSError, match="ds-1 was certified with one and the policy search, not"):
+    with pytest.raises(DDRSError, match=r"ds-1 was certified with models \['one'\], not"):
         study.tables()
-    study.has({"ds-1": ("one", 'policy = "gradient"')})
-    with pytest.raises(DDRSError, match="certify it again"):
-        study.tables()
+    for options, said in (
+        ('policy = "gradient"', "policy search"),
+        ('policy = "search"\nlow = 0.125', "low None"),
+        ('policy = "search"\nselection = "first"', "selection all"),
+        ('policy = "search"\nnoise = "uniform"', "noise gaussian"),
+    ):
+        study.has({"ds-1": ("one", options)})
+        with pytest.raises(DDRSError, match=f"with {said}, not as its row says: certify it again"):
+            study.tables()
+    study.has({"ds-1": ("one", 'policy = "search"')})
+    assert "Row ds-1" in study.tables()
 
 
 def test_trainings_of_one_model_are_told_apart(study):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from texts import aligned, bullets
 
 from ddrs import ABSTAIN
 from ddrs.errors import DDRSError, RunError
+from ddrs.evaluation.files import replace_file
 from ddrs.evaluation.rounding import rounded_down
 from ddrs.orders import reorder
 from ddrs.runs import read_config
@@ -80,16 +83,26 @@ def stream_line(kind: str, rows: list[dict[str, Any]], counts: dict[str, int]) -
 
 
 def in_other_orders(folder: Path) -> str:
-    """How much the answers depend on the order of the stream."""
-    try:
-        found = reorder(folder, ORDERS, quiet=True)
-    except DDRSError as error:
-        return f"Other orders cannot be tried: {error}"
+    """How much the answers depend on the order of the stream.
+
+    The inputs are needed to find that out, and only their certificates are kept with the project.
+    So it is kept beside these, in `orders.json`.
+    """
+    file = folder / "orders.json"
+    digest = hashlib.sha256((folder / "certificates.parquet").read_bytes()).hexdigest()
+    found = json.loads(file.read_text()) if file.exists() else {}
+    if found.get("certificates") != digest:
+        try:
+            orders = reorder(folder, ORDERS, quiet=True)
+        except DDRSError as error:
+            return f"Other orders cannot be tried: {error}"
+        found = {"certificates": digest, **asdict(orders)}
+        replace_file(file, (json.dumps(found, indent=2) + "\n").encode(), "orders")
     return (
-        f"In {found.orders} shuffled orders (seed {found.seed}), each with a fresh memory, "
-        f"{found.changed_class} of the inputs change class in some order and "
-        f"{found.changed_radius} radius; the mean radius of right answers is "
-        f"{found.acr.lowest:.3f} to {found.acr.highest:.3f}."
+        f"In {found['orders']} shuffled orders (seed {found['seed']}), each with a fresh memory, "
+        f"{found['changed_class']} of the inputs change class in some order and "
+        f"{found['changed_radius']} radius; the mean radius of right answers is "
+        f"{found['acr']['lowest']:.3f} to {found['acr']['highest']:.3f}."
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ddrs import ABSTAIN
 from ddrs.errors import RunError
+from ddrs.orders import Orders, Spread
 from experiments.made_up import probes
 
 CONFIG = {"model": "runs/models/one", "kind": "certify", "n": 90, "n0": 9, "alpha": 0.01, "seed": 5}
@@ -58,6 +59,22 @@ def test_what_the_memory_did_is_told_by_kind(folder):
     shares = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
     assert shares["inherited"] == [0, 1, 0.5, 0.4]
     assert sum(map(np.array, shares.values())) == pytest.approx(np.ones(4))
+
+
+def test_other_orders_are_kept_for_where_the_inputs_are_not(folder, monkeypatch):
+    spread = Spread(0.5, 0.25, 0.5, 0.75)
+    made = Orders(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
+    monkeypatch.setattr(probes, "reorder", lambda *_, **__: made)
+    told = "In 3 shuffled orders (seed 8), each with a fresh memory, 1 of the inputs change class"
+    text, _ = probes.stream_section(folder)
+    assert told in text
+    assert "and 4 radius; the mean radius of right answers is 0.250 to 0.750." in text
+    monkeypatch.undo()
+    assert told in probes.stream_section(folder)[0]
+    rows = pq.read_table(folder / "certificates.parquet")
+    pq.write_table(rows.slice(0, 5).take([4, 3, 2, 1, 0]), folder / "certificates.parquet")
+    assert "Other orders cannot be tried: " in probes.stream_section(folder)[0]
+
 
 
 def test_kinds_of_another_stream_are_refused(folder):

@@ -76,7 +76,6 @@ def test_other_orders_are_kept_for_where_the_inputs_are_not(folder, monkeypatch)
     assert "Other orders cannot be tried: " in probes.stream_section(folder)[0]
 
 
-
 def test_kinds_of_another_stream_are_refused(folder):
     with (folder / "stream.csv").open("a") as file:
         file.write("input,7\n")

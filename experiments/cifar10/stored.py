@@ -201,7 +201,8 @@ def options_had(config: dict[str, Any]) -> dict[str, Any]:
     names = {"name": "policy", "votes": "search-votes", "n": "draws"}
     policy = {names.get(key, key): value for key, value in config["policy"].items()}
     selection = config.get("selection", "all")  # not recorded by runs that know no other
-    return policy | {"noise": config["noise"], "selection": selection}
+    also = {key: config[key] for key in ("noise", "precision")}
+    return policy | also | {"selection": selection}
 
 
 def shared(certified: Sequence[Certified]) -> list[Input]:

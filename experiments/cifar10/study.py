@@ -1,7 +1,7 @@
 """The study of CIFAR-10: trains its models, certifies its rows, and makes its tables from them.
 
     python experiments/cifar10/study.py prepare --cifar10 DIR --resnet20 FILE
-    python experiments/cifar10/study.py run [ROW ...] [--jobs 2] [--precision bf16]
+    python experiments/cifar10/study.py run [ROW ...] [--jobs 2] [--precision fp32]
     python experiments/cifar10/study.py show [ROW ...]
 
 A file of `models/` is the options of one `ddrs train`, one of `rows/` those of one `ddrs certify`;
@@ -10,8 +10,9 @@ makes a data set that is hard for a memory and certifies it, and `attack`, which
 `prepare` puts the data and the starting weights where all these expect them. `run` does what is not
 done yet, the rows in their order, and can be stopped at any moment: the same command goes on. It
 copies what came of a row to `results/`, the records of a training to `trained/`, and what came of
-the other two to `stream/` and `attack/`. `show` prints the commands. In bf16, on a processor that
-has it, all of it takes half the time; the report says which rows are in bf16.
+the other two to `stream/` and `attack/`. `show` prints the commands. Each file says whether its
+arithmetic is bf16 or fp32; `--precision fp32` goes before all of them, on a processor that has no
+bf16. The report says which rows are in bf16.
 
 Run it from the root of the project.
 """
@@ -41,6 +42,7 @@ RUNS = Path("runs/cifar10")
 RESULTS, TRAINED = HERE / "results", HERE / "trained"
 SCRIPTS = Path("experiments/cifar10")
 STREAM, ATTACK = "stream", "attack"
+FORCED = "forced"  # options that go before those of every file
 PRECISIONS = ("fp32", "bf16")
 KEPT = ("config.json", "summary.json", "certificates.parquet", "epochs.csv")
 
@@ -76,16 +78,17 @@ class Task:
         return [sys.executable, *(["-m", program] if program == "ddrs" else []), *others]
 
 
-def tasks(names: list[str], precision: str = PRECISIONS[0]) -> list[Task]:
+def tasks(names: list[str], precision: str | None = None) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
+
+    A precision that is given goes before that of every file.
 
     After each row that the report may choose (`candidate`, true unless its file says otherwise)
     comes the same on validation inputs, by which it chooses. A row may be certified on further test
     inputs too (`confirm`), which confirm the comparison. The stream and the attack come last.
     """
     common = read(HERE / "study.toml")
-    for part in ("train", "certify"):
-        common[part]["precision"] = precision
+    common[FORCED] = {} if precision is None else {"precision": precision}
     rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
     unknown = sorted({*names} - {*rows, STREAM, ATTACK})
     if unknown:
@@ -110,8 +113,7 @@ def certified(
 ) -> list[Task]:
     """The tasks of a row, on test inputs first; its models are added to those found."""
     models = [
-        training(each, common["train"], found)
-        for each in (row["model"], *row.get("alternatives", []))
+        training(each, common, found) for each in (row["model"], *row.get("alternatives", []))
     ]
     options = options_of(row, common)
     kept = RESULTS / name
@@ -131,7 +133,7 @@ def options_of(row: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
     model, *others = (
         str(RUNS / "models" / each) for each in (row["model"], *row.get("alternatives", []))
     )
-    options = common["certify"] | {"model": model} | row["certify"]
+    options = common["certify"] | {"model": model} | row["certify"] | common[FORCED]
     return options | ({"alternative": others} if others else {})
 
 
@@ -141,11 +143,12 @@ def stream(
     """The tasks that make the stream and certify it as a row is certified."""
     options = dict(common[STREAM])
     row = rows[options.pop("row")]
-    model = training(row["model"], common["train"], found)
+    model = training(row["model"], common, found)
     options |= {"data": common["certify"]["data"], "model": model.out}
     file = RUNS / "stream.npz"
     made = Task("the stream", script(STREAM, options, file), kept=HERE / STREAM, after=[model])
-    asked = options_of(row, common) | common["certify-stream"] | {"data": f"npz:{file}"}
+    asked = options_of(row, common) | common["certify-stream"] | common[FORCED]
+    asked |= {"data": f"npz:{file}"}
     words = ddrs("certify", asked, RUNS / STREAM)
     return made, Task(STREAM, words, kept=HERE / STREAM, after=[made])
 
@@ -165,7 +168,7 @@ def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
     """The task of a model, added to those found after the model that it starts from."""
     key = f"model {name}"
     if key not in found:
-        options = common | read(HERE / "models" / f"{name}.toml")
+        options = common["train"] | read(HERE / "models" / f"{name}.toml") | common[FORCED]
         start = Path(options["init"])
         after = [training(start.name, common, found)] if start.parent == RUNS / "models" else []
         words = ddrs("train", options, RUNS / "models" / name)
@@ -304,7 +307,9 @@ def main() -> None:
     for name, text in (("run", "do what is not done yet"), ("show", "print the commands")):
         command = commands.add_parser(name, help=text)
         command.add_argument("rows", nargs="*", metavar="ROW")
-        command.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+        command.add_argument(
+            "--precision", choices=PRECISIONS, help="of all, whatever the files say"
+        )
         if name == "run":
             command.add_argument("--jobs", type=int, default=1, help="commands at a time")
     asked = parser.parse_args()

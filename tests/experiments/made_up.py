@@ -12,6 +12,9 @@ from experiments.scripts import load
 for needed in ("texts", "stream", "attack"):
     load(needed)
 stored, figures, probes = load("stored"), load("figures"), load("probes")
+cells = load("cells")
+for needed in ("paper", "tables", "deployable"):
+    load(needed)
 report = load("report")
 
 MODELS = {
@@ -40,7 +43,7 @@ class Study:
         self.has(ROWS)
         monkeypatch.setattr(stored, "HERE", folder)
         monkeypatch.setattr(report, "HERE", folder)
-        monkeypatch.setattr(report, "RESAMPLES", 1000)
+        monkeypatch.setattr(cells, "RESAMPLES", 1000)
         monkeypatch.setattr(report, "STUDY", folder / "study.toml")
         pairs = '[["ds-1", "fixed-1"], ["ds-2", "fixed-2"]]'
         (folder / "study.toml").write_text(f"[differences]\npairs = {pairs}\n")

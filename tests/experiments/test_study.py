@@ -31,10 +31,22 @@ def test_scripts_have_the_options_of_their_files_too(tmp_path):
         load(name).arguments().parse_args([*words, str(tmp_path / "file")])  # exits where it cannot
 
 
-def test_a_precision_is_that_of_trainings_rows_and_the_stream():
-    for task in study.tasks([], "bf16"):
-        asked = " --precision bf16 " in f"{' '.join(task.words)} "
-        assert asked == (task.words[0] == "ddrs")
+def test_a_precision_that_is_asked_for_goes_before_that_of_every_file():
+    for precision in study.PRECISIONS:
+        for task in study.tasks([], precision):
+            asked = f" --precision {precision} " in f"{' '.join(task.words)} "
+            assert asked == (task.words[0] == "ddrs")
+
+
+def test_without_one_the_files_decide():
+    asked = {
+        task.name: task.words[task.words.index("--precision") + 1]
+        for task in TASKS
+        if task not in SCRIPTS
+    }
+    assert {asked["model gaussian-fixed-0.25"], asked["five-ds2-0.25"]} == {"fp32"}
+    assert asked["five-ds2-0.25 on confirmation inputs"] == "fp32"
+    assert {asked["gaussian-ds-0.25"], asked["stream"]} == {"bf16"}
 
 
 def test_every_file_is_used_once_and_after_what_it_needs():

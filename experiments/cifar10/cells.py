@@ -1,0 +1,111 @@
+"""What stands in the tables of `report.py`: figures, their intervals, and what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import bootstrap
+from stored import Certified, Input
+
+from ddrs.evaluation import accuracy_interval, radius_key, rounded_down
+
+MADE_BY = "`python experiments/cifar10/report.py`"
+
+RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
+PERCENT = f"{LEVEL:.0%}".replace("%", " %")
+NONE = "-"
+
+
+def number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def at(radius: float) -> str:
+    return f"r={radius_key(radius)}"
+
+
+def acr_text(acr: float | None, certified: Sequence[Certified]) -> str:
+    """An ACR, rounded down: a lower bound where votes stopped once a grid of radii was settled."""
+    if acr is None:
+        return NONE
+    return "at least " * any(one.grid is not None for one in certified) + rounded_down(acr, 3)
+
+
+def paired(
+    ours: Certified, theirs: Certified, radius: float | None, inputs: Sequence[Input]
+) -> list[str]:
+    """How many inputs, their figure, ours, the difference and its interval."""
+    of_ours, of_theirs = (one.scores(radius, inputs) for one in (ours, theirs))
+    if of_ours is None or of_theirs is None:
+        return [str(len(inputs)), *[NONE] * 4]
+    means = [
+        number(scores.mean()) if radius is not None else acr_text(scores.mean(), [one])
+        for scores, one in ((of_theirs, theirs), (of_ours, ours))
+    ]
+    spread = of_ours - of_theirs
+    return [str(len(inputs)), *means, f"{spread.mean():+.3f}", interval(spread)]
+
+
+def best_by_input(
+    certified: Sequence[Certified], radius: float | None, inputs: Sequence[Input]
+) -> str:
+    """What the best of these for each of some inputs reaches at a radius, of the ACR for None."""
+    scores = [some for one in certified if (some := one.scores(radius, inputs)) is not None]
+    if not scores:
+        return NONE
+    reached = np.max(scores, axis=0).mean()
+    return number(reached) if radius is not None else acr_text(reached, certified)
+
+
+def interval(differences: npt.NDArray[Any]) -> str:
+    """Percentile bootstrap of the mean of paired differences, `[inputs]`; inputs are resampled.
+
+    None of fewer than two inputs, or where nothing differs, of which resampling tells nothing.
+    """
+    if len(differences) < 2 or not differences.any():
+        return NONE
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return f"{found.low:+.3f} to {found.high:+.3f}"
+
+
+def half_width(accuracies: Iterable[float | None], inputs: int) -> float:
+    """How far the intervals of these accuracies reach to a side at most."""
+    widths = [0.0]
+    for accuracy in accuracies:
+        if accuracy is not None:
+            low, high = accuracy_interval(round(accuracy * inputs), inputs, LEVEL)
+            widths += [accuracy - low, high - accuracy]
+    return max(widths)
+
+
+def about(certified: Sequence[Certified]) -> str:
+    """What these were certified on, and how."""
+
+    def distinct(value: Callable[[Certified], object]) -> str:
+        return " / ".join(dict.fromkeys(str(value(one)) for one in certified))
+
+    most = "at most " * any(one.grid is not None for one in certified)
+    return (
+        f"{distinct(lambda one: one.config['data'])}, {distinct(lambda one: len(one.right))} "
+        f"inputs, n {most or '= '}{distinct(lambda one: one.config['n'])}, "
+        f"n0 = {distinct(lambda one: one.config['n0'])}, "
+        f"alpha = {distinct(lambda one: one.config['alpha'])}."
+    )
+
+
+def sources(certified: Sequence[Certified]) -> str:
+    """The same with the models, and how to make it again."""
+    models = ", ".join(dict.fromkeys(name for one in certified for name in one.models))
+    return f"Test: {about(certified)} Models: {models}. Made again by {MADE_BY}."

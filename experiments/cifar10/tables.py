@@ -1,0 +1,181 @@
+"""Tables of all rows, of the differences between rows, and of the best at each radius."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cells import (
+    NONE,
+    PERCENT,
+    RADII,
+    acr_text,
+    at,
+    best_by_input,
+    half_width,
+    interval,
+    number,
+    sources,
+)
+from paper import paper_row, paper_text
+from stored import KINDS, METHODS, Certified, Entry, shared
+from texts import aligned, bullets
+
+from ddrs.evaluation import compare
+from ddrs.evaluation.rounding import rounded_up
+
+RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
+OUTCOMES = ("trimmed", "inherited")
+ALONE, OTHERWISE = r" \*", " †"
+
+
+def all_rows(entries: Sequence[Entry]) -> str:
+    """What came of each row, on all its inputs."""
+    done = [(entry, entry.test) for entry in entries if entry.test is not None]
+    if not done:
+        return "No row is certified yet."
+    lines, widths = [], []
+    for entry, test in done:
+        (found,) = compare([test.run])
+        accuracies = [test.mean(radius, test.right) for radius in RADII]
+        widths.append(half_width(accuracies, len(test.right)))
+        steps = f", K = {entry.options['steps']}" if "steps" in entry.options else ""
+        lines.append(
+            [
+                entry.title + ALONE * (found["sound_together"] is False),
+                entry.model,
+                RULES[entry.options["policy"]] + steps,
+                f"{'at most ' * (test.grid is not None)}{test.config['n']}",
+                f"{test.config['alpha']:g}",
+                str(len(test.right)),
+                acr_text(found["acr"], [test]),
+                *map(number, accuracies),
+                str(found["abstained"]),
+                f"{found['votes'] / len(test.right):.0f}",
+                number(None if len(test.models) > 1 else found["clean_accuracy"]),
+                *(NONE if found[key] is None else str(found[key]) for key in OUTCOMES),
+            ]
+        )
+    names = ["row", "model", "policy", "n", "alpha", "inputs", "ACR", *map(at, RADII)]
+    names += ["abstained", "votes per input", "clean accuracy", *OUTCOMES]
+    alone = any(line[0].endswith(ALONE) for line in lines)
+    notes = [
+        f"The accuracy at r is the certified one; {PERCENT} Clopper-Pearson intervals reach at "
+        f"most {rounded_up(max(widths), 3)} to either side. The clean accuracy is that of the "
+        "classifier without noise.",
+        "No row is chosen here. Sigma is the one of the training (fixed) or chosen by the policy "
+        "for each input, whose label it does not know.",
+        *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
+        sources([test for _, test in done]),
+        *trained_again([entry for entry, _ in done]),
+        *in_bf16([entry for entry, _ in done]),
+    ]
+    return aligned(names, lines, left=3) + bullets(notes)
+
+
+def trained_again(entries: Sequence[Entry]) -> list[str]:
+    """Which models stand for several classifiers, and which rows are of which one."""
+    rows: dict[str, dict[str, list[str]]] = {}  # model -> digest -> rows
+    for entry in entries:
+        for model, digest in entry.test.digests.items():
+            rows.setdefault(model, {}).setdefault(digest, []).append(f"`{entry.name}`")
+    several = [
+        f"`{model}` (rows {'; '.join(', '.join(some) for some in classifiers.values())})"
+        for model, classifiers in rows.items()
+        if len(classifiers) > 1
+    ]
+    text = (
+        "Models that were trained more than once with the same options, which gives other weights "
+        "on another processor or in bf16, or that run in two precisions; rows of one classifier "
+        f"stand together, others after a semicolon: {', '.join(several)}."
+    )
+    return [text] * bool(several)
+
+
+def in_bf16(entries: Sequence[Entry]) -> list[str]:
+    """Which rows are of classifiers that compute in bf16."""
+    names = [f"`{entry.name}`" for entry in entries if entry.test.config["precision"] == "bf16"]
+    which = ", ".join(names) if len(names) < len(entries) else "all rows"
+    return [f"Forward passes in bf16 instead of fp32: {which}."] * bool(names)
+
+
+def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:
+    """Rows less other rows, on the test inputs that both have."""
+    done = {entry.name: entry.test for entry in entries if entry.test is not None}
+    lines = []
+    for first, second in pairs:
+        if first not in done or second not in done:
+            continue
+        inputs = shared([done[first], done[second]])
+        mark = OTHERWISE * made_otherwise(done[first], done[second])
+        line = [f"{first} less {second}{mark}", str(len(inputs))]
+        for radius in (*RADII, None):
+            ours, theirs = (done[name].scores(radius, inputs) for name in (first, second))
+            if ours is None or theirs is None:
+                line.append(NONE)
+            else:
+                line.append(f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)})")
+        lines.append(line)
+    if not lines:
+        return "No two rows to compare are certified yet."
+    notes = [
+        f"In brackets {PERCENT} intervals of the paired difference, as above. Differences of ACRs "
+        "are those of lower bounds where votes stopped once a grid of radii was settled.",
+        *[
+            f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use "
+            "was trained twice, or that only one of the rows is in bf16."
+        ]
+        * any(line[0].endswith(OTHERWISE) for line in lines),
+    ]
+    return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
+
+
+def made_otherwise(first: Certified, second: Certified) -> bool:
+    """Whether two rows differ in the training of a model that both use, or in precision."""
+    both = first.digests.keys() & second.digests.keys()
+    retrained = any(first.digests[model] != second.digests[model] for model in both)
+    return retrained or first.config["precision"] != second.config["precision"]
+
+
+def envelope(entries: Sequence[Entry], norm: str) -> str:
+    """The best of all rows of a method and kind, anew at each radius, on the test inputs."""
+    done = [entry.test for entry in entries if entry.test is not None]
+    if not done:
+        return "No row is certified yet."
+    inputs, radii = shared(done), (*RADII, 2.0)
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for method in METHODS:
+        for kind in KINDS:
+            found = [e for e in entries if (e.method, e.kind) == (method, kind)]
+            groups |= {(method, kind): found} if found else {}
+    lines, accuracies = [], []
+    for (method, kind), rows in groups.items():
+        tests = [entry.test for entry in rows if entry.test is not None]
+        means = [[one.mean(radius, inputs) for one in tests] for radius in (*radii, None)]
+        tops = [max((a for a in some if a is not None), default=None) for some in means]
+        accuracies += tops[:-1]
+        lines.append(
+            [
+                METHODS[method] + KINDS[kind],
+                f"{len(tests)} of {len(rows)}",
+                *map(number, tops[:-1]),
+                acr_text(tops[-1], tests),
+                best_by_input(tests, None, inputs),
+            ]
+        )
+        row = paper_row(norm, method, kind)
+        if row:
+            cells = [paper_text([row], radius) for radius in (*radii, None)]
+            lines.append([f"{row['name']} (paper)", NONE, *cells[:-1], NONE, cells[-1]])
+    names = ["best of", "rows", *map(at, radii), "ACR of the best row", "ACR of the best by input"]
+    notes = [
+        "Each cell is the best of the rows that there are, over sigma, rule and K, chosen on these "
+        "very test inputs, for a fixed sigma and for one per input alike: what an oracle reaches "
+        "and nobody can deploy. The last column takes the best row for each input, as the paper's "
+        "ACR seems to.",
+        f"{PERCENT} Clopper-Pearson intervals, which do not know of this choice, reach at most "
+        f"{rounded_up(half_width(accuracies, len(inputs)), 3)} to either side on the "
+        f"{len(inputs)} inputs that all these rows have.",
+        "The paper's rows are of a ResNet-18 with n = 100000, alpha = 0.001.",
+        sources(done),
+    ]
+    return aligned(names, lines, left=1) + bullets(notes)

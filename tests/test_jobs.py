@@ -1,10 +1,14 @@
+import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ddrs.cli import commands, main
 from ddrs.errors import ConfigurationError
-from ddrs.jobs import CertifyJob, shown_url
+from ddrs.jobs import CertifyJob, certify_command, shown_url
 from ddrs.sampling import AtRadii, RadiusTolerance
 from ddrs.sigma import FixedSigma, GradientSigma, SearchSigma
 
@@ -146,3 +150,46 @@ def test_the_record_names_what_decides_results_and_nothing_else() -> None:
     assert record["inputs"] == 5
     assert "batch_size" not in record
     assert record["memory"] == "run"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        CertifyJob("digits", "runs/a model", sigma=0.5, seed=3),
+        CertifyJob(
+            "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1, low=0.05,
+            high=0.2, steps=7, lr=1e-3, draws=2, noise="uniform", memory="none", n=11, n0=5,
+            radius_tolerance=0.05, alpha=0.01, bound="two-sided", limit=9, split="train",
+            precision="bf16", compile=True,
+        ),
+        CertifyJob(
+            "digits", "m", alternatives=("a", "b"), policy="search", sigma=0.25,
+            search_votes=500, selection="all", at_radii=(0.0, 0.1, 1 / 3),
+        ),
+        CertifyJob(
+            "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
+            memory="sqlite:////there/a.db", read_only=True,
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_of_a_configuration_asks_for_it_again(
+    asked: CertifyJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads(json.dumps(asked.record(asked.build_policy(None))))
+    program, *words = shlex.split(certify_command(config, "out dir"))
+    assert program == "ddrs"
+    seen: list[Any] = []
+
+    class Seen(BaseException):
+        pass
+
+    def carry_out(job: CertifyJob, out: Path) -> None:
+        seen.extend([job, out])
+        raise Seen
+
+    monkeypatch.setattr(commands, "certify_run", carry_out)
+    with pytest.raises(Seen):
+        main(words)
+    job, out = seen
+    assert json.loads(json.dumps(job.record(job.build_policy(None)))) == config
+    assert out == Path("out dir")

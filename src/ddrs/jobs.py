@@ -4,7 +4,9 @@ A job is plain data that any engine can carry out, here or elsewhere; what it sa
 results is what the run directory is made for.
 """
 
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from ddrs.bounds import Bound, check_bound
@@ -19,7 +21,7 @@ from ddrs.streams import check_seed
 from ddrs.training import TrainingConfig
 from ddrs.votes import Precision
 
-__all__ = ["CertifyJob", "PolicyName", "TrainJob", "shown_url"]
+__all__ = ["CertifyJob", "PolicyName", "TrainJob", "certify_command", "shown_url"]
 
 PolicyName = Literal["fixed", "gradient", "search"]
 PLACES = ("auto", "run", "none")  # what a memory can be beside a URL
@@ -175,6 +177,37 @@ class CertifyJob:
         if self.memory == "auto":
             return "run" if policy.per_input else "none"
         return self.memory if self.memory in PLACES else shown_url(self.memory)
+
+
+POLICY_OPTIONS = {"initial": "sigma", "n": "draws", "votes": "search_votes"}
+"""Fields of a policy that go by another name on the command line."""
+
+
+def certify_command(config: Mapping[str, Any], out: str) -> str:
+    """The `ddrs certify` command that makes a run again.
+
+    Args:
+        config: what `CertifyJob.record` returned, with the run's own seed.
+        out: the directory that the command is to write.
+    """
+    policy: dict[str, Any] = dict(config["policy"])
+    options = {field.name: config.get(field.name) for field in fields(CertifyJob)}
+    options["policy"] = policy.pop("name")
+    options |= {POLICY_OPTIONS.get(key, key): value for key, value in policy.items()}
+    options["alternative"] = options.pop("alternatives") or []
+    if options["alternative"]:
+        options["selection"] = config.get("selection", "all")
+    if options["at_radii"] is not None:
+        options["at_radii"] = ",".join(f"{radius!r}" for radius in options["at_radii"])
+    words = ["ddrs", "certify"]
+    for key, value in options.items():
+        flag = f"--{key.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, list) else [value]:
+                words += [flag, str(one)]
+    return shlex.join([*words, "--out", out])
 
 
 def shown_url(url: str) -> str:

@@ -25,7 +25,7 @@ def certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert COMMANDS == ["demo", "train", "certify", "table", "audit"]
+    assert COMMANDS == ["demo", "train", "certify", "table", "report", "audit"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,6 +51,20 @@ def test_table_compares_runs_and_logs(
     first, second = json.loads(out)
     assert first["inputs"] == 12
     assert second["inputs"] == 1
+
+
+def test_report_writes_a_page_or_says_why_not(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, page = str(tmp_path / "run"), tmp_path / "run" / "report.html"
+    assert run(capsys, "report", target, "--out", str(page))[:2] == (0, f"report: {page}\n")
+    assert page.read_text().startswith("<!doctype html>")
+    code, _, err = run(capsys, "report", target, "--out", str(page.with_suffix(".txt")))
+    assert code == 2
+    assert "does not end in .html" in err
+    code, _, err = run(capsys, "report", target, "--out", str(page), "--radii", "near")
+    assert code == 2
+    assert run(capsys, "report", str(tmp_path / "nothing"), "--out", str(page))[0] == 1
 
 
 def test_audit_says_whether_a_run_is_sound(

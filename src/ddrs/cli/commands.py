@@ -12,7 +12,7 @@ from ddrs.bounds import Bound
 from ddrs.candidates import Selection
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
-from ddrs.cli.options import Noise, Out, Seed, numbers
+from ddrs.cli.options import RADII, Noise, Out, Radii, Runs, Seed, numbers
 from ddrs.cli.tables import orders_table
 from ddrs.data import Split
 from ddrs.demo import run_demo
@@ -22,6 +22,7 @@ from ddrs.evaluation import DEFAULT_RADII
 from ddrs.evaluation.table import Format
 from ddrs.jobs import CertifyJob, PolicyName, shown_url
 from ddrs.orders import reorder
+from ddrs.reports import write_report
 from ddrs.sigma import GradientSigma, SearchSigma
 from ddrs.version import __version__
 from ddrs.votes import Precision
@@ -236,18 +237,27 @@ def certify(
 
 @app.command(epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
 def table(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
-    ],
-    radii: Annotated[
-        str, typer.Option(metavar="R,R,...", help="Radii of the certified accuracy.")
-    ] = "0,0.25,0.5,0.75,1",
+    runs: Runs,
+    radii: Radii = RADII,
     format: Annotated[Format, typer.Option(help="Form of the table.")] = "markdown",
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
     wanted = numbers("--radii", radii)  # before anything is read
     rows = evaluation.compare(evaluation.read_runs(runs), wanted)
     typer.echo(evaluation.render(rows, format))
+
+
+@app.command(epilog="Example:  ddrs report runs/fixed runs/search --out report.html")
+def report(
+    runs: Runs,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.html", help="The page; one already there is replaced.")
+    ],
+    radii: Radii = RADII,
+) -> None:
+    """Write one page that shows runs and logs, how they were made, and what they guarantee."""
+    write_report(runs, out, numbers("--radii", radii))
+    typer.echo(f"report: {out}")
 
 
 @app.command(epilog="Example:  ddrs audit runs/search      or      ddrs audit sqlite:///memory.db")

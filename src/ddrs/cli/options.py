@@ -9,7 +9,7 @@ import typer
 
 from ddrs.errors import ConfigurationError
 
-__all__ = ["Noise", "Out", "Seed", "named_values", "numbers"]
+__all__ = ["RADII", "Noise", "Out", "Radii", "Runs", "Seed", "named_values", "numbers"]
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
 Noise = Annotated[
@@ -18,6 +18,11 @@ Noise = Annotated[
 Seed = Annotated[
     int | None, typer.Option(metavar="K", help="Key of all randomness; by default a fresh one.")
 ]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
+]
+Radii = Annotated[str, typer.Option(metavar="R,R,...", help="Radii of the certified accuracy.")]
+RADII = "0,0.25,0.5,0.75,1"
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "Curve",
     "certified_accuracy_figure",
     "draw_certified_accuracy",
+    "picture",
     "plain",
     "write_figure",
 ]
@@ -66,9 +67,14 @@ def write_figure(figure: "Figure", path: str | Path) -> None:
     Raises:
         RunError: the file cannot be written.
     """
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    replace_file(Path(path), picture.getvalue(), "figure")
+    replace_file(Path(path), picture(figure), "figure")
+
+
+def picture(figure: "Figure") -> bytes:
+    """A figure as a PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
 
 
 def plain(axes: "Axes") -> None:

@@ -14,7 +14,7 @@ from ddrs.evaluation.rows import Row
 from ddrs.evaluation.sources import Run, Summary
 from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
 
-__all__ = ["Format", "Table", "compare", "render"]
+__all__ = ["Format", "Table", "compare", "notes", "render"]
 
 Table = list[dict[str, Any]]
 Format = Literal["markdown", "csv", "json"]
@@ -141,7 +141,7 @@ def _markdown(table: Table) -> str:
 
     rules = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     body = [line(header), line(rules), *(line(row.values()) for row in cells)]
-    return "\n".join([*body, "", _footer(table)])
+    return "\n".join([*body, "", notes(table)])
 
 
 def _cells(entry: dict[str, Any]) -> dict[str, str]:
@@ -164,7 +164,8 @@ def _known(value: float | None, spec: str) -> str:
     return UNKNOWN if value is None else format(value, spec)
 
 
-def _footer(table: Table) -> str:
+def notes(table: Table) -> str:
+    """What one needs to judge the figures of a comparison, in one sentence."""
     half_width = max(
         (
             max(high - value, value - low)

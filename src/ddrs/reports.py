@@ -1,0 +1,54 @@
+"""Finished runs and published logs as one page: what they reached, how they were made."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ddrs.errors import ConfigurationError, RunError
+from ddrs.evaluation import DEFAULT_RADII, read_runs, read_sigmas
+from ddrs.evaluation.files import replace_file
+from ddrs.evaluation.report import Reported, report_page
+from ddrs.evaluation.sources import Run
+from ddrs.jobs import certify_command
+from ddrs.runs import CONFIG, SUMMARY, read_config
+
+__all__ = ["write_report"]
+
+SUFFIXES = (".html", ".htm")
+
+
+def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFAULT_RADII) -> None:
+    """Write one self-contained HTML page about runs and logs.
+
+    Args:
+        paths: run directories of `ddrs certify`, and logs in the form of locuslab/smoothing.
+        out: the page; one that is there is replaced once the new one is whole.
+        radii: radii to give the certified accuracy at.
+
+    Raises:
+        ConfigurationError: `out` does not end in .html, or a radius is negative or not a number.
+        DataError: rows that cannot be read.
+        InputError: no runs, or a run without rows.
+        RunError: a configuration that cannot be read, or the page cannot be written.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigurationError(f"a report is a page of HTML, but {out} does not end in .html")
+    runs = read_runs(paths)
+    try:
+        reported = [_reported(Path(path), run) for path, run in zip(paths, runs, strict=True)]
+        page = report_page(reported, radii)
+    except (KeyError, TypeError, AttributeError) as error:
+        folders = ", ".join(str(path) for path in paths)
+        raise RunError(
+            f"a {CONFIG} or {SUMMARY} among {folders} is not what `ddrs certify` wrote "
+            f"({error!r}): restore it from a copy"
+        ) from error
+    replace_file(out, page.encode(), "report")
+
+
+def _reported(path: Path, run: Run) -> Reported:
+    if not path.is_dir():
+        return Reported(run, None, {}, None)
+    if run[2] is None:
+        raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then report")
+    config = read_config(path)
+    return Reported(run, read_sigmas(path), config, certify_command(config, f"{path}-again"))

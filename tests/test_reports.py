@@ -1,0 +1,93 @@
+"""A page about runs that were made, and what is said where there is none to make."""
+
+import html
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import toy
+from ddrs.cli import main
+from ddrs.engines.local import certify_run
+from ddrs.errors import ConfigurationError, DataError, RunError
+from ddrs.jobs import CertifyJob
+from ddrs.reports import write_report
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    job = CertifyJob(
+        data, "py:toy:linear", alternatives=("py:toy:another",), policy="search", sigma=0.5,
+        n=400, at_radii=(0.25, 0.5), search_votes=200, limit=8,
+    )  # fmt: skip
+    certify_run(job, tmp_path / "run", quiet=True)
+    return tmp_path / "run"
+
+
+def test_the_command_on_the_page_makes_the_same_run_again(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished.parent / "page.html"
+    write_report([finished], out)
+    (command,) = re.findall(r"<pre>(.*?)</pre>", out.read_text(), re.DOTALL)
+    program, *words = shlex.split(html.unescape(command))
+    assert program == "ddrs"
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert not exit_.value.code
+    again = Path(words[-1])
+    assert again != finished
+    made = [json.loads((run / "config.json").read_text()) for run in (finished, again)]
+    assert made[0] == made[1]  # the seed that the run drew included
+    rows = [
+        pq.read_table(run / "certificates.parquet").drop_columns("seconds").to_pylist()
+        for run in (finished, again)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_runs_and_logs_share_a_page(finished: Path) -> None:
+    log = finished.parent / "cohen.tsv"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.61\t1\t0:00:13.5\n")
+    out = finished / "report.html"
+    write_report([finished, log], out, [0.5])
+    page = out.read_text()
+    assert "<h2>run</h2>" in page
+    assert "<h2>cohen</h2>" in page
+    assert "NOT all on the same inputs" in page
+
+
+def test_a_page_replaces_no_file_of_another_kind(finished: Path) -> None:
+    file = finished / "certificates.parquet"
+    before = file.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"does not end in \.html"):
+        write_report([finished], file)
+    assert file.read_bytes() == before
+
+
+def test_without_all_it_needs_an_earlier_page_is_kept(finished: Path) -> None:
+    out = finished / "report.html"
+    write_report([finished], out)
+    before, config = out.read_bytes(), json.loads((finished / "config.json").read_text())
+    for changes in ({"policy": {}}, {"policy": [1]}, {"model_digest": None, "alternatives": 3}):
+        (finished / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(RunError, match=r"config\.json .*restore it from a copy"):
+            write_report([finished], out)
+    for text in ("[", "[]", json.dumps({"data": "digits"})):
+        (finished / "config.json").write_text(text)
+        with pytest.raises(RunError, match=r"config\.json"):
+            write_report([finished], out)
+    with pytest.raises(DataError, match="not a finished run"):
+        write_report([finished.parent], out)
+    (finished / "config.json").write_text(json.dumps(config))
+    (finished / "summary.json").rename(finished / "elsewhere.json")
+    with pytest.raises(RunError, match="is not finished"):
+        write_report([finished], out)
+    (finished / "elsewhere.json").rename(finished / "summary.json")
+    with pytest.raises(RunError, match=r"cannot write the report .*what was there is kept"):
+        write_report([finished], finished / "no" / "where.html")
+    assert out.read_bytes() == before

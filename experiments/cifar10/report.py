@@ -21,7 +21,7 @@ from deployable import chosen_row, confirmation, deployable, headline
 from figures import draw_all
 from probes import attack_section, stream_section
 from stored import HERE, Entry, read_options, read_study
-from tables import all_rows, differences, envelope
+from tables import all_rows, differences, envelope, side_by_side
 
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation.figures import write_figure
@@ -52,6 +52,8 @@ def build(results: Path, out: Path) -> None:
         if not some:
             continue
         parts += [f"## {title}", "### All rows", all_rows(some)]
+        parts += ["### One sigma and a sigma for each input"]
+        parts += [side_by_side(some, 0.5), side_by_side(some, None)]
         parts += ["### Deployable", deployable(some, norm)]
         if any(entry.confirm for entry in some):
             parts += ["### Confirmation", confirmation(some, norm)]

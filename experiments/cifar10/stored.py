@@ -96,7 +96,8 @@ class Entry:
 
     `model` names all of them where there are several. `method` is the noise where that is not
     Gaussian, `several` where each input gets one of several classifiers, and `relative` for
-    SmoothAdv that attacks in proportion to sigma. `kind` is `fixed`, also where the search among
+    SmoothAdv that attacks in proportion to sigma. `sigma` is that of the (first) model's training.
+    `kind` is `fixed`, also where the search among
     classifiers has one sigma to choose, or, where sigma is chosen for each input, how the model was
     trained: DS with one sigma, DS2 (one of several at least) with one for every example, `range` on
     a range of them.
@@ -109,6 +110,7 @@ class Entry:
     model: str
     norm: str
     method: str
+    sigma: float
     kind: str
     options: dict[str, Any]
     candidate: bool
@@ -156,6 +158,7 @@ def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
         model=" + ".join(names),
         norm=NOISES[noise].norm,
         method=method if noise == "gaussian" else noise,
+        sigma=model["sigma"],
         kind="fixed" if one_sigma else kind,
         options=options,
         candidate=row.get("candidate", True),

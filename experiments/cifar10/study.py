@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -35,7 +36,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from ddrs import models
 from ddrs.training.splits import split
+from ddrs.votes import model_digest
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
@@ -259,6 +262,19 @@ def keep(task: Task) -> None:
     for file in [task.out] if task.out.is_file() else [task.out / name for name in KEPT]:
         if file.exists():
             shutil.copyfile(file, task.kept / file.name)
+    if task.kept.parent == TRAINED:
+        text = json.dumps(classifiers(task.out), indent=2) + "\n"
+        (task.kept / "classifiers.json").write_text(text)
+
+
+def classifiers(run: Path) -> dict[str, str]:
+    """The digests by which certificates know a trained model, each by its arithmetic."""
+    module = models.load(str(run)).module
+    return {
+        precision + ", compiled" * compiled: model_digest(module, precision, compiled=compiled)
+        for precision in PRECISIONS
+        for compiled in (False, True)
+    }
 
 
 def prepare(cifar10: Path, resnet20: Path) -> None:

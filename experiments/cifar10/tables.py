@@ -1,4 +1,4 @@
-"""Tables of all rows, of the differences between rows, and of the best at each radius."""
+"""Tables of all rows, of each training, of differences, and of the best at each radius."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cells import (
     sources,
 )
 from paper import paper_row, paper_text
-from stored import KINDS, METHODS, Certified, Entry, shared
+from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
 from texts import aligned, bullets
 
-from ddrs.evaluation import compare
+from ddrs.evaluation import compare, rounded_down
 from ddrs.evaluation.rounding import rounded_up
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
@@ -98,6 +98,75 @@ def in_bf16(entries: Sequence[Entry]) -> list[str]:
     return [f"Forward passes in bf16 instead of fp32: {which}."] * bool(names)
 
 
+def side_by_side(entries: Sequence[Entry], radius: float | None) -> str:
+    """For each training one sigma beside a choice for each input, at a radius, or the ACR for None.
+
+    Of several rows of Algorithm 1 it is that of most steps.
+    """
+    rules = {
+        "one sigma": ("fixed", "fixed"),
+        "DS, Algorithm 1": ("DS", "gradient"),
+        "DS, search": ("DS", "search"),
+        "DS2, search": ("DS2", "search"),
+    }
+    lines = []
+    for method in METHODS:
+        found = [e for e in entries if e.method == method and e.test and method != SEVERAL]
+        for sigma in sorted({entry.sigma for entry in found}):
+            rows = {
+                name: max(
+                    (e for e in found if (e.sigma, e.kind, e.options["policy"]) == (sigma, *rule)),
+                    key=lambda entry: entry.options.get("steps", 0),
+                    default=None,
+                )
+                for name, rule in rules.items()
+            }
+            base, *others = (row.test if row else None for row in rows.values())
+            if base is None:
+                continue
+            cells = [mean_text(one, radius) for one in (base, *others)]
+            for one in others:
+                cells.append(NONE if one is None else difference(one, base, radius))
+            lines.append([METHODS[method], f"{sigma:g}", *cells])
+    if not lines:
+        return "No row of one sigma is certified yet."
+    names = ["training", "sigma", *rules]
+    names += [f"{name} less one sigma" for name in list(rules)[1:]]
+    what = (
+        "ACR, as above a lower bound" if radius is None else f"Certified accuracy at {at(radius)}"
+    )
+    notes = [
+        f"{what}, of the rows above. One sigma and DS are of one training, DS2 of another, with a "
+        f"sigma for every example. In brackets {PERCENT} intervals of the paired difference."
+    ]
+    return aligned(names, lines, left=1) + bullets(notes + otherwise(lines))
+
+
+def mean_text(one: Certified | None, radius: float | None) -> str:
+    """The certified accuracy of a row at a radius, the ACR for None, rounded down."""
+    mean = None if one is None else one.mean(radius, one.right)
+    return number(mean) if radius is not None or mean is None else rounded_down(mean, 3)
+
+
+def difference(first: Certified, second: Certified, radius: float | None) -> str:
+    """The first less the second on the inputs that both have, its interval, and a mark."""
+    inputs = shared([first, second])
+    ours, theirs = first.scores(radius, inputs), second.scores(radius, inputs)
+    if ours is None or theirs is None:
+        return NONE
+    mark = OTHERWISE * made_otherwise(first, second)
+    return f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)}){mark}"
+
+
+def otherwise(lines: Iterable[Sequence[str]]) -> list[str]:
+    """What the mark means, if it is there."""
+    text = (
+        f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use was "
+        "trained twice, or that only one of the rows is in bf16."
+    )
+    return [text] * any(OTHERWISE in cell for line in lines for cell in line)
+
+
 def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:
     """Rows less other rows, on the test inputs that both have."""
     done = {entry.name: entry.test for entry in entries if entry.test is not None}
@@ -105,26 +174,16 @@ def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str
     for first, second in pairs:
         if first not in done or second not in done:
             continue
-        inputs = shared([done[first], done[second]])
-        mark = OTHERWISE * made_otherwise(done[first], done[second])
-        line = [f"{first} less {second}{mark}", str(len(inputs))]
-        for radius in (*RADII, None):
-            ours, theirs = (done[name].scores(radius, inputs) for name in (first, second))
-            if ours is None or theirs is None:
-                line.append(NONE)
-            else:
-                line.append(f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)})")
-        lines.append(line)
+        both = done[first], done[second]
+        mark = OTHERWISE * made_otherwise(*both)
+        cells = [difference(*both, radius).removesuffix(OTHERWISE) for radius in (*RADII, None)]
+        lines.append([f"{first} less {second}{mark}", str(len(shared(both))), *cells])
     if not lines:
         return "No two rows to compare are certified yet."
     notes = [
         f"In brackets {PERCENT} intervals of the paired difference, as above. Differences of ACRs "
         "are those of lower bounds where votes stopped once a grid of radii was settled.",
-        *[
-            f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use "
-            "was trained twice, or that only one of the rows is in bf16."
-        ]
-        * any(line[0].endswith(OTHERWISE) for line in lines),
+        *otherwise(lines),
     ]
     return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
 

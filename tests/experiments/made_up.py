@@ -52,7 +52,7 @@ class Study:
         for kind in ("rows", "models"):
             shutil.rmtree(self.folder / kind, ignore_errors=True)
             (self.folder / kind).mkdir()
-        texts = {f"models/{name}": text for name, text in MODELS.items()}
+        texts = {f"models/{name}": f"{text}\nsigma = 0.25" for name, text in MODELS.items()}
         for order, (name, (model, options, *chosen)) in enumerate(rows.items()):
             model, *others = model.split()
             about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'

@@ -1,5 +1,6 @@
 """The tables of the study, from made-up certificates whose figures are known."""
 
+import re
 import shutil
 import sys
 
@@ -78,6 +79,34 @@ def test_differences_are_those_of_the_named_rows_that_are_there(study):
     (line,) = found.values()
     assert (line["inputs"], line["r=0.25"]) == ("20", "+0.100 (+0.000 to +0.250)")
     assert (line["r=0.50"], line["ACR"]) == ("+0.000 (-)", "+0.040 (+0.000 to +0.100)")
+
+
+def test_of_each_training_one_sigma_stands_beside_a_choice_for_each_input(study):
+    rows = {f"ds-{k}": ("one", f'policy = "gradient"\nsteps = {k}') for k in (100, 900)}
+    rows |= {"ds2": ("each", 'policy = "search"')}
+    study.has(ROWS | rows)
+    fixed = [0.6] * 10 + [None] * 10
+    study.put("fixed-1", fixed)
+    study.put("ds-1", [0.6] * 12 + [None] * 8)
+    study.put("ds-100", fixed)
+    study.put("ds-900", [0.6] * 16 + [None] * 4)
+    study.put("ds2", [0.3] * 20, precision="bf16")
+    text = section(study.tables(), "### One sigma and a sigma for each input")
+    at_half, acr = re.split(r"\n\n(?=\|)", text.strip())
+    assert table(at_half)["Gaussian"] == {
+        "sigma": "0.25",
+        "one sigma": "0.500",
+        "DS, Algorithm 1": "0.800",
+        "DS, search": "0.600",
+        "DS2, search": "0.000",
+        "DS, Algorithm 1 less one sigma": "+0.300 (+0.100 to +0.500)",
+        "DS, search less one sigma": "+0.100 (+0.000 to +0.250)",
+        "DS2, search less one sigma": "-0.500 (-0.700 to -0.300) †",
+    }
+    assert "- † part of the difference may be" in at_half
+    # 0.6 for 10 and for 16 of 20
+    means = [table(acr)["Gaussian"][key] for key in ("one sigma", "DS, Algorithm 1")]
+    assert means == ["0.300", "0.480"]
 
 
 @pytest.mark.parametrize("changed", [{"training": "another"}, {"precision": "bf16"}])

@@ -1,13 +1,19 @@
 """The files of the study name commands that exist, and are carried out in an order that works."""
 
+import json
+
 import numpy as np
 import pytest
 import typer
+from safetensors.torch import save_file
 
+from ddrs import Gaussian
+from ddrs.architectures import digits_cnn
 from ddrs.cli import app
+from ddrs.votes import NoisyClassifier
 from experiments.scripts import load
 
-study = load("study")
+study, stored = load("study"), load("stored")
 
 TASKS = study.tasks([])
 ROOT = study.HERE.parents[1]
@@ -130,3 +136,33 @@ def test_files_are_kept_but_for_the_images_of_a_stream(tmp_path):
     assert [path.name for path in (tmp_path / "stream").iterdir()] == ["stream.csv"]
     text = (tmp_path / "stream" / "stream.csv").read_text()
     assert text == "kind,origin\ninput,7\nadversarial,3\n"
+
+
+def test_a_training_is_kept_with_the_digests_that_certificates_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "TRAINED", tmp_path / "trained")
+    network = digits_cnn().eval()
+    run = tmp_path / "run"
+    run.mkdir()
+    config = {"kind": "train", "arch": "digits-cnn", "num_classes": 10, "input_shape": [1, 8, 8]}
+    (run / "config.json").write_text(json.dumps(config | {"sigma": 0.25, "noise": "gaussian"}))
+    save_file(network.state_dict(), run / "weights.safetensors")
+    study.keep(study.Task("model m", ["ddrs", str(run)], tmp_path / "trained" / "m"))
+    kept = json.loads((tmp_path / "trained" / "m" / "classifiers.json").read_text())
+    assert kept["fp32"] == NoisyClassifier(network, 10, Gaussian()).digest
+    compiled = NoisyClassifier(network, 10, Gaussian(), compile=True)
+    assert kept["fp32, compiled"] == compiled.digest
+    assert len({*kept.values()}) == 4
+
+
+def test_certificates_are_of_the_trainings_that_are_kept():
+    rows = [entry for entry in stored.read_study(study.RESULTS) if entry.test]
+    held = 0
+    for entry in rows:
+        for one in filter(None, (entry.test, entry.validation, entry.confirmation)):
+            form = f"{one.config['precision']}, compiled"
+            for model, digest in one.digests.items():
+                file = study.TRAINED / model / "classifiers.json"
+                if file.exists():  # trainings that were recorded earlier have none
+                    assert json.loads(file.read_text())[form] == digest, (entry.name, model)
+                    held += 1
+    assert held

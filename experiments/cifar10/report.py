@@ -21,7 +21,7 @@ from deployable import chosen_row, confirmation, deployable, headline
 from figures import draw_all
 from probes import attack_section, stream_section
 from stored import HERE, Entry, read_options, read_study
-from tables import all_rows, differences, envelope, side_by_side
+from tables import all_rows, differences, envelope, side_by_side, two_sided
 
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation.figures import write_figure
@@ -58,6 +58,7 @@ def build(results: Path, out: Path) -> None:
         if any(entry.confirm for entry in some):
             parts += ["### Confirmation", confirmation(some, norm)]
         parts += ["### Differences", differences(some, pairs)]
+        parts += ["### Two-sided bounds", two_sided(some)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
         first = headline(some, norm)
         others = draw_all(some, norm, chosen_row(some))

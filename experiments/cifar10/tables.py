@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
 
+import numpy as np
+import pyarrow.parquet as pq
 from cells import (
     NONE,
     PERCENT,
@@ -20,8 +23,10 @@ from paper import paper_row, paper_text
 from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
 from texts import aligned, bullets
 
+from ddrs.bounds import Bound, probability_bounds
 from ddrs.evaluation import compare, rounded_down
 from ddrs.evaluation.rounding import rounded_up
+from ddrs.noise import noise_for_norm
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
@@ -165,6 +170,43 @@ def otherwise(lines: Iterable[Sequence[str]]) -> list[str]:
         "trained twice, or that only one of the rows is in bf16."
     )
     return [text] * any(OTHERWISE in cell for line in lines for cell in line)
+
+
+def two_sided(entries: Sequence[Entry]) -> str:
+    """What the two-sided bound would have made of the very votes of each row."""
+    lines = []
+    for entry in entries:
+        if entry.test is None:
+            continue
+        rows = pq.read_table(entry.test.path / "certificates.parquet").to_pylist()
+        radii = {
+            bound: np.array([row["correct"] * own_radius(row, bound) for row in rows])
+            for bound in get_args(Bound)
+        }
+        lines.append(
+            [
+                entry.title,
+                *(rounded_down(float(some.mean()), 3) for some in radii.values()),
+                *(number(float((some >= r).mean())) for r in (0.5, 1.0) for some in radii.values()),
+            ]
+        )
+    if not lines:
+        return "No row is certified yet."
+    names = [f"{what}, {bound}" for what in ("ACR", at(0.5), at(1.0)) for bound in get_args(Bound)]
+    notes = [
+        "Computed from the counts in the certificates, whatever the memory did. Low for the "
+        "two-sided bound: the votes stopped where the one-sided one had its answer, and where that "
+        "abstains there is no class. Which bound is used must be settled before the votes are "
+        "seen.",
+    ]
+    return aligned(["row", *names], lines, left=1) + bullets(notes)
+
+
+def own_radius(row: Mapping[str, Any], bound: Bound) -> float:
+    """The radius that an input's own votes prove with a bound."""
+    counts = row["count"], row["runner_up"], row["n"]
+    probabilities = probability_bounds(*counts, row["alpha"], bound, row.get("looks", 1))
+    return noise_for_norm(row["norm"]).radius(row["sigma"], *probabilities)
 
 
 def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:

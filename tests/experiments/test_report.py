@@ -7,8 +7,10 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import beta, norm
 
 from ddrs.errors import DDRSError
+from ddrs.evaluation import rounded_down
 from experiments.made_up import ROWS, report, stored, study, write_results
 
 __all__ = ["study"]  # a fixture
@@ -107,6 +109,20 @@ def test_of_each_training_one_sigma_stands_beside_a_choice_for_each_input(study)
     # 0.6 for 10 and for 16 of 20
     means = [table(acr)["Gaussian"][key] for key in ("one sigma", "DS, Algorithm 1")]
     assert means == ["0.300", "0.480"]
+
+
+def test_the_counts_tell_what_a_two_sided_bound_would_have_made_of_them(study):
+    study.put("fixed-1", [0.3, 0.3, 0.3, None], sigma=0.5)
+    (line,) = table(section(study.tables(), "### Two-sided bounds")).values()
+    # 900 and 20 of 1000 votes at alpha / 2 looks: quantiles of Beta distributions
+    p = beta.ppf(0.0005, 900, 101)
+    low, high = beta.ppf(0.00025, 900, 101), beta.ppf(1 - 0.00025, 21, 980)
+    one, two = 0.5 * norm.ppf(p), 0.25 * (norm.ppf(low) - norm.ppf(high))
+    assert 0.5 < one < two < 1
+    cells = [line[f"ACR, {bound}"] for bound in ("one-sided", "two-sided")]
+    assert cells == [rounded_down(0.75 * radius, 3) for radius in (one, two)]
+    assert {line[f"r=0.50, {bound}"] for bound in ("one-sided", "two-sided")} == {"0.750"}
+    assert {line[f"r=1.00, {bound}"] for bound in ("one-sided", "two-sided")} == {"0.000"}
 
 
 @pytest.mark.parametrize("changed", [{"training": "another"}, {"precision": "bf16"}])
@@ -345,7 +361,7 @@ def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
     assert not [e.name for e in entries if e.candidate and e.kind == "fixed"]
     assert f"Certified on test inputs: 0 of {len(rows)} rows." in text
     assert all(f"`{name}`" in text for name in rows)
-    assert text.count("No row is certified yet.") == 4  # two tables, l2 and l1
+    assert text.count("No row is certified yet.") == 6  # three tables, l2 and l1
 
 
 def test_results_of_another_row_are_refused(study):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cells import (
     MADE_BY,
@@ -20,7 +20,7 @@ from cells import (
 )
 from figures import Picture, draw_headline
 from paper import paper_row, paper_text
-from stored import METHODS, SEVERAL, Entry, shared
+from stored import METHODS, SEVERAL, Certified, Entry, joined, shared
 from texts import aligned, bullets
 
 HEADLINE_RADII = (*RADII, 1.75, 2.0)
@@ -165,17 +165,18 @@ def confirmation(entries: Sequence[Entry], norm: str) -> str:
     chosen = chosen_row(entries)
     if chosen is None or chosen.confirmation is None or not fixed:
         return "The chosen row is not certified on confirmation inputs yet."
-    lines = []
-    for radius in (*RADII, None):
-        base = best(fixed, radius, "test")
-        cells = [NONE] * 5
-        if base is not None and base.confirmation is not None:
-            both = chosen.confirmation, base.confirmation
-            cells = paired(*both, radius, shared(both))
-        name = "ACR" if radius is None else at(radius)
-        lines.append([name, base.title if base else NONE, *cells])
-    names = ["", "strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference"]
-    names.append(f"{PERCENT} interval")
+
+    def table(results: Callable[[Entry], Certified | None]) -> str:
+        lines = []
+        for radius in (*RADII, None):
+            base = best(fixed, radius, "test")
+            both = (results(chosen), results(base)) if base else (None, None)
+            cells = paired(*both, radius, shared(both)) if all(both) else [NONE] * 5
+            name = "ACR" if radius is None else at(radius)
+            lines.append([name, base.title if base else NONE, *cells])
+        names = ["", "strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference"]
+        return aligned([*names, f"{PERCENT} interval"], lines, left=2)
+
     done = [entry.confirmation for entry in asked if entry.confirmation]
     waiting = [f"`{entry.name}`" for entry in asked if entry.confirmation is None]
     notes = [
@@ -185,4 +186,15 @@ def confirmation(entries: Sequence[Entry], norm: str) -> str:
         f"Confirmation: {about(done)} Made again by {MADE_BY}.",
         *[f"Not yet certified on confirmation inputs: {', '.join(waiting)}."] * bool(waiting),
     ]
-    return aligned(names, lines, left=2) + bullets(notes)
+    together = (
+        "The same on these inputs and the test inputs together, on which the rows were compared "
+        "before:"
+    )
+    tables = [table(lambda entry: entry.confirmation), together, table(with_confirmation)]
+    return "\n\n".join(tables) + bullets(notes)
+
+
+def with_confirmation(entry: Entry) -> Certified | None:
+    """The results of a row on test inputs and on confirmation inputs; None where one is missing."""
+    parts = entry.test, entry.confirmation
+    return joined(*parts) if all(parts) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,18 @@ def options_had(config: dict[str, Any]) -> dict[str, Any]:
     selection = config.get("selection", "all")  # not recorded by runs that know no other
     also = {key: config[key] for key in ("noise", "precision")}
     return policy | also | {"selection": selection}
+
+
+def joined(first: Certified, second: Certified) -> Certified:
+    """Two certifications of a row as one; the inputs of the second come after all of the first."""
+    after = 1 + max(index for index, _ in first.right)
+
+    def both(one: dict[Input, float], other: dict[Input, float]) -> dict[Input, float]:
+        return one | {(after + index, label): value for (index, label), value in other.items()}
+
+    return replace(
+        first, right=both(first.right, second.right), sigma=both(first.sigma, second.sigma)
+    )
 
 
 def shared(certified: Sequence[Certified]) -> list[Input]:

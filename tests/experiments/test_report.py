@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from itertools import dropwhile, takewhile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,8 +26,8 @@ def section(text, *headings):
 
 
 def table(text):
-    """The lines of a table by their first cell: the other cells by the names of their columns."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    """The lines of the first table by their first cell: the other cells by their columns' names."""
+    lines = [*takewhile(bool, dropwhile(lambda line: line[:1] != "|", text.splitlines()))]
     names, _, *cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(line) for line in lines}) == 1  # aligned
     return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}
@@ -191,6 +192,11 @@ def test_what_was_chosen_before_is_compared_on_confirmation_inputs(study):
     assert [found["r=0.75"][key] for key in keys[2:]] == ["0.000", "0.800", "+0.800"]
     assert [found["ACR"][key] for key in keys[2:]] == ["0.625", "0.720", "+0.095"]
     assert "Not yet certified" not in text
+    # With the three test inputs before them: 2 of 3 and 10 of 10 against 2 of 3 and 8 of 10.
+    found = table(text.partition("together, on which")[2])
+    cells = [found["r=0.25"][key] for key in keys]
+    assert cells == ["Row fixed-1", "13", "0.923", "0.769", "-0.154"]
+    assert [found["ACR"][key] for key in keys[2:]] == ["0.534", "0.692", "+0.158"]
     shutil.rmtree(study.results / "fixed-2" / "confirmation")
     text = section(study.tables(), "### Confirmation")
     assert table(text)["r=0.50"]["inputs"] == "-"

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -29,9 +30,10 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_the_command_on_the_page_makes_the_same_run_again(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = finished.parent / "page.html"
+    monkeypatch.chdir(finished.parent)
+    out = Path("page.html")
     write_report([finished], out)
     (command,) = re.findall(r"<pre>(.*?)</pre>", out.read_text(), re.DOTALL)
     program, *words = shlex.split(html.unescape(command))
@@ -40,7 +42,7 @@ def test_the_command_on_the_page_makes_the_same_run_again(
         main(words)
     assert not exit_.value.code
     again = Path(words[-1])
-    assert again != finished
+    assert again == Path("runs/run-again")
     made = [json.loads((run / "config.json").read_text()) for run in (finished, again)]
     assert made[0] == made[1]  # the seed that the run drew included
     rows = [
@@ -48,6 +50,48 @@ def test_the_command_on_the_page_makes_the_same_run_again(
         for run in (finished, again)
     ]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "All certificates are about one smoothed classifier."),
+        ({"memory": "run"}, "a memory of certified regions answers first"),
+        ({"policy": "search"}, "a memory of certified regions answers first"),
+        ({"policy": "search", "memory": "none"}, "they do NOT hold together"),
+        (
+            {"policy": "search", "memory": "none", "low": 0.5, "high": 0.5,
+             "alternatives": ("py:toy:another",)},
+            "they do NOT hold together",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_certificates_are_about_is_said(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    job = CertifyJob(data, "py:toy:linear", sigma=0.5, n=400, search_votes=200, seed=1, **changes)
+    certify_run(job, tmp_path / "run", quiet=True)
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    claims = ("All certificates are about one", "answers first", "do NOT hold together")
+    assert [claim in page for claim in claims] == [claim in said for claim in claims]
+    assert said in page
+
+
+def test_inputs_that_a_read_only_memory_does_not_know_are_told(finished: Path) -> None:
+    url = f"sqlite:///{finished / 'memory.db'}"
+    config = json.loads((finished / "config.json").read_text())
+    job = CertifyJob(
+        config["data"], "py:toy:linear", alternatives=("py:toy:another",), policy="search",
+        sigma=0.5, n=400, search_votes=200, memory=url, read_only=True,
+    )  # fmt: skip
+    certify_run(job, finished.parent / "reader", quiet=True)
+    out = finished.parent / "page.html"
+    write_report([finished.parent / "reader"], out)
+    page = out.read_text()
+    assert "not recorded in it, have radius 0" in page
+    assert re.search(r"inputs: \d+ own, \d+ unrecorded", page)
 
 
 def test_runs_and_logs_share_a_page(finished: Path) -> None:
@@ -73,13 +117,13 @@ def test_without_all_it_needs_an_earlier_page_is_kept(finished: Path) -> None:
     out = finished / "report.html"
     write_report([finished], out)
     before, config = out.read_bytes(), json.loads((finished / "config.json").read_text())
-    for changes in ({"policy": {}}, {"policy": [1]}, {"model_digest": None, "alternatives": 3}):
+    for changes in ({"policy": {}}, {"policy": "fixed"}, {"alternatives": 3}, {"alpha": "0.1"}):
         (finished / "config.json").write_text(json.dumps(config | changes))
         with pytest.raises(RunError, match=r"config\.json .*restore it from a copy"):
             write_report([finished], out)
     for text in ("[", "[]", json.dumps({"data": "digits"})):
         (finished / "config.json").write_text(text)
-        with pytest.raises(RunError, match=r"config\.json"):
+        with pytest.raises(RunError, match=r"config\.json|is not a run of"):
             write_report([finished], out)
     with pytest.raises(DataError, match="not a finished run"):
         write_report([finished.parent], out)
@@ -88,6 +132,6 @@ def test_without_all_it_needs_an_earlier_page_is_kept(finished: Path) -> None:
     with pytest.raises(RunError, match="is not finished"):
         write_report([finished], out)
     (finished / "elsewhere.json").rename(finished / "summary.json")
-    with pytest.raises(RunError, match=r"cannot write the report .*what was there is kept"):
+    with pytest.raises(RunError, match=r"there is no directory .*make it first"):
         write_report([finished], finished / "no" / "where.html")
     assert out.read_bytes() == before

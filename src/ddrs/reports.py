@@ -6,8 +6,9 @@ from pathlib import Path
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation import DEFAULT_RADII, read_runs, read_sigmas
 from ddrs.evaluation.files import replace_file
-from ddrs.evaluation.report import Reported, report_page
+from ddrs.evaluation.report import Reported, describe, report_page
 from ddrs.evaluation.sources import Run
+from ddrs.finished import read_run
 from ddrs.jobs import certify_command
 from ddrs.runs import CONFIG, SUMMARY, read_config
 
@@ -28,27 +29,30 @@ def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFA
         ConfigurationError: `out` does not end in .html, or a radius is negative or not a number.
         DataError: rows that cannot be read.
         InputError: no runs, or a run without rows.
-        RunError: a configuration that cannot be read, or the page cannot be written.
+        RunError: a run that is not finished or is damaged, or the page cannot be written.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigurationError(f"a report is a page of HTML, but {out} does not end in .html")
-    runs = read_runs(paths)
-    try:
-        reported = [_reported(Path(path), run) for path, run in zip(paths, runs, strict=True)]
-        page = report_page(reported, radii)
-    except (KeyError, TypeError, AttributeError) as error:
-        folders = ", ".join(str(path) for path in paths)
-        raise RunError(
-            f"a {CONFIG} or {SUMMARY} among {folders} is not what `ddrs certify` wrote "
-            f"({error!r}): restore it from a copy"
-        ) from error
-    replace_file(out, page.encode(), "report")
+    if not out.parent.is_dir():
+        raise RunError(f"there is no directory {out.parent} for the report: make it first")
+    reported = [
+        _described(Path(path), run) for path, run in zip(paths, read_runs(paths), strict=True)
+    ]
+    replace_file(out, report_page(reported, radii).encode(), "report")
 
 
-def _reported(path: Path, run: Run) -> Reported:
+def _described(path: Path, run: Run) -> Reported:
     if not path.is_dir():
-        return Reported(run, None, {}, None)
+        return describe(run)
     if run[2] is None:
         raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then report")
+    read_run(path)  # raises where configuration or rows are not those of a certification
     config = read_config(path)
-    return Reported(run, read_sigmas(path), config, certify_command(config, f"{path}-again"))
+    command = certify_command(config, f"runs/{path.resolve().name}-again")
+    try:
+        return describe(run, read_sigmas(path), config, command)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"the {CONFIG} or the {SUMMARY} of {path} is not what `ddrs certify` wrote "
+            f"({error!r}): restore it from a copy"
+        ) from error

@@ -24,6 +24,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "n": 1000,
         "n0": 100,
         "alpha": 0.001,
+        "model_digest": "a",
     } | changes
 
 
@@ -118,6 +119,12 @@ def test_when_certificates_are_sound_together(
 
     assert summary["sound_together"] is together
     assert summary["memory"]["on"] == (entries is not None)
+
+
+def test_two_classifiers_with_one_sigma_are_two_smoothed_classifiers() -> None:
+    records = [record(), record(model_digest="b")]
+    assert summarise(records, seconds=1, memory_entries=None)["sound_together"] is False
+    assert summarise(records, seconds=1, memory_entries=2)["sound_together"] is True
 
 
 def test_what_differs_between_inputs_is_null() -> None:

@@ -87,7 +87,8 @@ def test_certificates_that_are_not_sound_together_are_marked() -> None:
     assert "| loose* |" in text
     assert "| search |" in text
     assert text.endswith(
-        "* sigma varies without a memory: these certificates are not sound together."
+        "* sigma or the classifier varies without a memory: these certificates are not sound "
+        "together."
     )
 
 

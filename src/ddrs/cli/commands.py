@@ -228,8 +228,8 @@ def certify(
         )
     elif not summary["sound_together"]:
         _messages.print(
-            "note: sigma differs between inputs and the memory is off, so these certificates "
-            "are not sound together"
+            "note: sigma or the classifier differs between inputs and the memory is off, so these "
+            "certificates are not sound together"
         )
     shown = evaluation.compare([evaluation.read_run(out)], job.at_radii or DEFAULT_RADII)
     typer.echo(evaluation.render(shown))

@@ -44,9 +44,9 @@ def summarise(
 
     Returns:
         The summary. `clean_accuracy` is the base classifier's, without noise. `sound_together` is
-        false when sigma differs between inputs and answers were not all held by a memory: each
-        certificate then holds for its own classifier only. `n`, `n0`, `alpha` and `norm` are null
-        where they differ between inputs.
+        false when sigma or the base classifier differs between inputs and answers were not all held
+        by a memory: each certificate then holds for its own smoothed classifier only. `n`, `n0`,
+        `alpha` and `norm` are null where they differ between inputs.
 
     Raises:
         InputError: no records, or one without a needed column.
@@ -86,7 +86,7 @@ def _summarise(
     figures = certified_figures(records, radii)
     outcomes = Counter(str(record["outcome"]) for record in records)
     sigmas = [float(record["sigma"]) for record in records]
-    fixed = min(sigmas) == max(sigmas)
+    one = len({(record["sigma"], record["model_digest"]) for record in records}) == 1
     remembered = memory_entries is not None and not outcomes["unrecorded"]
     clean = sum(int(record["clean_prediction"]) == int(record["label"]) for record in records)
     return {
@@ -98,7 +98,7 @@ def _summarise(
         "seconds": seconds,
         "sigma": {"min": min(sigmas), "median": float(median(sigmas)), "max": max(sigmas)},
         "memory": _memory(memory_entries, outcomes),
-        "sound_together": fixed or remembered,
+        "sound_together": one or remembered,
         "n": _common(int(record["n"]) for record in records),
         "n0": _common(int(record["n0"]) for record in records),
         "alpha": _common(float(record["alpha"]) for record in records),

@@ -189,8 +189,8 @@ def notes(table: Table) -> str:
         parts.append("NOT all on the same inputs")
     if any(entry["sound_together"] is False for entry in table):
         parts.append(
-            f"{NOT_TOGETHER} sigma varies without a memory: these certificates are not sound "
-            "together"
+            f"{NOT_TOGETHER} sigma or the classifier varies without a memory: these certificates "
+            "are not sound together"
         )
     return "; ".join(parts) + "."
 

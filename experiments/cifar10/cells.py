@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap
-from stored import Certified, Input
+from stored import Certified, Input, shared
 
 from ddrs.evaluation import accuracy_interval, radius_key, rounded_down
 
@@ -18,6 +18,7 @@ RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
 PERCENT = f"{LEVEL:.0%}".replace("%", " %")
 NONE = "-"
+OTHERWISE = " †"
 
 
 def number(value: float | None) -> str:
@@ -47,7 +48,34 @@ def paired(
         for scores, one in ((of_theirs, theirs), (of_ours, ours))
     ]
     spread = of_ours - of_theirs
-    return [str(len(inputs)), *means, f"{spread.mean():+.3f}", interval(spread)]
+    mark = OTHERWISE * made_otherwise(ours, theirs)
+    return [str(len(inputs)), *means, f"{spread.mean():+.3f}{mark}", interval(spread)]
+
+
+def difference(first: Certified, second: Certified, radius: float | None) -> str:
+    """The first less the second on the inputs that both have, its interval, and a mark."""
+    inputs = shared([first, second])
+    ours, theirs = first.scores(radius, inputs), second.scores(radius, inputs)
+    if ours is None or theirs is None:
+        return NONE
+    mark = OTHERWISE * made_otherwise(first, second)
+    return f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)}){mark}"
+
+
+def made_otherwise(first: Certified, second: Certified) -> bool:
+    """Whether two rows differ in the training of a model that both use, or in precision."""
+    both = first.digests.keys() & second.digests.keys()
+    retrained = any(first.digests[model] != second.digests[model] for model in both)
+    return retrained or first.config["precision"] != second.config["precision"]
+
+
+def otherwise(lines: Iterable[Sequence[str]]) -> list[str]:
+    """What the mark means, if it is there."""
+    text = (
+        f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use was "
+        "trained twice, or that only one of the rows is in bf16."
+    )
+    return [text] * any(OTHERWISE in cell for line in lines for cell in line)
 
 
 def best_by_input(

@@ -15,6 +15,7 @@ from cells import (
     acr_text,
     at,
     best_by_input,
+    otherwise,
     paired,
     sources,
 )
@@ -40,10 +41,11 @@ def deployable(entries: Sequence[Entry], norm: str) -> str:
         "The row with a sigma per input is chosen on validation inputs alone, once, by its ACR. "
         "The strongest with a fixed sigma is that of the very test inputs, anew at each radius, "
         "and of equals the one of the largest ACR: a choice that nobody can make who deploys one, "
-        "in favour of the fixed sigma. Which rows there are to choose from was not settled before "
-        "test inputs were looked at.",
+        "in favour of the fixed sigma. Beside single classifiers those that are chosen for each "
+        "input, with one sigma, do not count as one. Which rows there are to choose from was not "
+        "settled before test inputs were looked at.",
         "The best by input is an oracle that knows the labels and takes for each input, anew at "
-        "each radius, the best of all rows with a fixed sigma.",
+        "each radius, the best of these rows with a fixed sigma.",
         "Figures and differences are of the test inputs that all these have. Intervals are of "
         f"{PERCENT} and of the paired difference: a percentile bootstrap over inputs ({RESAMPLES} "
         f"resamples, seed {SEED}), each line by itself, the choices taken as they are. A "
@@ -83,7 +85,8 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
         f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} to choose from.{left_out} "
         f"With a fixed sigma there are {len(fixed)} of {len(all_fixed)}."
     )
-    return f"{heading}\n\n{aligned(names, lines, left=2)}"
+    text = f"{heading}\n\n{aligned(names, lines, left=2)}"
+    return text + (bullets(marks) if (marks := otherwise(lines)) else "")
 
 
 def compared(
@@ -191,7 +194,8 @@ def confirmation(entries: Sequence[Entry], norm: str) -> str:
         "before:"
     )
     tables = [table(lambda entry: entry.confirmation), together, table(with_confirmation)]
-    return "\n\n".join(tables) + bullets(notes)
+    marks = otherwise([tables])
+    return "\n\n".join(tables) + bullets([*notes, *marks])
 
 
 def with_confirmation(entry: Entry) -> Certified | None:

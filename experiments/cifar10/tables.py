@@ -9,20 +9,24 @@ import numpy as np
 import pyarrow.parquet as pq
 from cells import (
     NONE,
+    OTHERWISE,
     PERCENT,
     RADII,
     acr_text,
     at,
     best_by_input,
+    difference,
     half_width,
-    interval,
+    made_otherwise,
     number,
+    otherwise,
     sources,
 )
 from paper import paper_row, paper_text
 from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
 from texts import aligned, bullets
 
+from ddrs import ABSTAIN
 from ddrs.bounds import Bound, probability_bounds
 from ddrs.evaluation import compare, rounded_down
 from ddrs.evaluation.rounding import rounded_up
@@ -30,7 +34,8 @@ from ddrs.noise import noise_for_norm
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
-ALONE, OTHERWISE = r" \*", " †"
+WRONG_AT = (0.0, 0.5)
+ALONE = r" \*"
 
 
 def all_rows(entries: Sequence[Entry]) -> str:
@@ -55,18 +60,22 @@ def all_rows(entries: Sequence[Entry]) -> str:
                 acr_text(found["acr"], [test]),
                 *map(number, accuracies),
                 str(found["abstained"]),
+                *(str(wrong(test, radius)) for radius in WRONG_AT),
                 f"{found['votes'] / len(test.right):.0f}",
                 number(None if len(test.models) > 1 else found["clean_accuracy"]),
                 *(NONE if found[key] is None else str(found[key]) for key in OUTCOMES),
             ]
         )
     names = ["row", "model", "policy", "n", "alpha", "inputs", "ACR", *map(at, RADII)]
-    names += ["abstained", "votes per input", "clean accuracy", *OUTCOMES]
+    names += ["abstained", *(f"wrong at {at(radius)}" for radius in WRONG_AT)]
+    names += ["votes per input", "clean accuracy", *OUTCOMES]
     alone = any(line[0].endswith(ALONE) for line in lines)
     notes = [
         f"The accuracy at r is the certified one; {PERCENT} Clopper-Pearson intervals reach at "
         f"most {rounded_up(max(widths), 3)} to either side. The clean accuracy is that of the "
         "classifier without noise.",
+        "Wrong at r: certified there, with another class than the label. A step of Algorithm 1, "
+        "forward and backward, counts as one vote.",
         "No row is chosen here. Sigma is the one of the training (fixed) or chosen by the policy "
         "for each input, whose label it does not know.",
         *[f"{ALONE.strip()} without a memory: these certificates are not sound together."] * alone,
@@ -75,6 +84,13 @@ def all_rows(entries: Sequence[Entry]) -> str:
         *in_bf16([entry for entry, _ in done]),
     ]
     return aligned(names, lines, left=3) + bullets(notes)
+
+
+def wrong(test: Certified, radius: float) -> int:
+    """How many inputs are certified another class than their label's at a radius."""
+    _, rows, _ = test.run
+    answered = [row for row in rows if row.prediction not in (row.label, ABSTAIN)]
+    return sum(row.radius >= radius for row in answered)
 
 
 def trained_again(entries: Sequence[Entry]) -> list[str]:
@@ -153,25 +169,6 @@ def mean_text(one: Certified | None, radius: float | None) -> str:
     return number(mean) if radius is not None or mean is None else rounded_down(mean, 3)
 
 
-def difference(first: Certified, second: Certified, radius: float | None) -> str:
-    """The first less the second on the inputs that both have, its interval, and a mark."""
-    inputs = shared([first, second])
-    ours, theirs = first.scores(radius, inputs), second.scores(radius, inputs)
-    if ours is None or theirs is None:
-        return NONE
-    mark = OTHERWISE * made_otherwise(first, second)
-    return f"{(ours - theirs).mean():+.3f} ({interval(ours - theirs)}){mark}"
-
-
-def otherwise(lines: Iterable[Sequence[str]]) -> list[str]:
-    """What the mark means, if it is there."""
-    text = (
-        f"{OTHERWISE.strip()} part of the difference may be that a model which both rows use was "
-        "trained twice, or that only one of the rows is in bf16."
-    )
-    return [text] * any(OTHERWISE in cell for line in lines for cell in line)
-
-
 def two_sided(entries: Sequence[Entry]) -> str:
     """What the two-sided bound would have made of the very votes of each row."""
     lines = []
@@ -228,13 +225,6 @@ def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str
         *otherwise(lines),
     ]
     return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
-
-
-def made_otherwise(first: Certified, second: Certified) -> bool:
-    """Whether two rows differ in the training of a model that both use, or in precision."""
-    both = first.digests.keys() & second.digests.keys()
-    retrained = any(first.digests[model] != second.digests[model] for model in both)
-    return retrained or first.config["precision"] != second.config["precision"]
 
 
 def envelope(entries: Sequence[Entry], norm: str) -> str:

@@ -291,7 +291,7 @@ def test_what_is_missing_is_named_and_the_rest_is_made(study):
     assert list(rows) == ["Row fixed-1"]
     expected = {"model": "one", "policy": "fixed", "inputs": "4", "alpha": "0.001"}
     expected |= {"ACR": "0.062", "r=0.25": "0.250", "votes per input": "300"}
-    expected |= {"clean accuracy": "0.625", "abstained": "0", "trimmed": "-"}
+    expected |= {"clean accuracy": "0.625", "abstained": "0", "trimmed": "-", "wrong at r=0.50": "3"}
     assert {key: rows["Row fixed-1"][key] for key in expected} == expected
     # Clopper-Pearson for 1 of 4 reaches from 0.0063 to 0.8059; for 0 of 4 to 0.6024
     assert "reach at most 0.603 to either side" in section(text, "### All rows")

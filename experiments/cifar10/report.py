@@ -19,6 +19,7 @@ from pathlib import Path
 
 from deployable import chosen_row, confirmation, deployable, headline
 from figures import draw_all
+from limits import at_the_limit
 from probes import attack_section, stream_section
 from stored import HERE, Entry, read_options, read_study
 from tables import all_rows, differences, envelope, side_by_side, two_sided
@@ -58,6 +59,7 @@ def build(results: Path, out: Path) -> None:
         if any(entry.confirm for entry in some):
             parts += ["### Confirmation", confirmation(some, norm)]
         parts += ["### Differences", differences(some, pairs)]
+        parts += ["### At the largest sigma", at_the_limit(some)]
         parts += ["### Two-sided bounds", two_sided(some)]
         parts += ["### The paper's envelope", envelope(some, norm), "### Figures"]
         first = headline(some, norm)

@@ -13,7 +13,7 @@ for needed in ("texts", "stream", "attack"):
     load(needed)
 stored, figures, probes = load("stored"), load("figures"), load("probes")
 cells = load("cells")
-for needed in ("paper", "tables", "deployable"):
+for needed in ("paper", "tables", "deployable", "limits"):
     load(needed)
 report = load("report")
 

@@ -112,6 +112,24 @@ def test_of_each_training_one_sigma_stands_beside_a_choice_for_each_input(study)
     assert means == ["0.300", "0.480"]
 
 
+def test_inputs_at_the_largest_sigma_are_counted_and_taken_out(study):
+    study.put("fixed-1", [0.6, 0.6, None, None])
+    # by default a policy goes to four times the sigma of the training
+    study.put("ds-1", [0.9, 0.9, 1.9, None], sigma=[0.3, 1.0, 1.0, 1.0])
+    study.put("ds-2", [0.9, 0.9], sigma=[0.3, 0.3])
+    lines = table(section(study.tables(), "### At the largest sigma"))
+    assert list(lines) == ["Row ds-1"]
+    cells = [*lines["Row ds-1"].values()]
+    assert len(cells) == 9
+    # labels 1, 2, 3; the last one is answered 6
+    assert cells[:3] == ["3 of 4", "2", "1"]
+    assert cells[3:5] == ["0.750", "0.500"]
+    assert cells[5].startswith("+0.000")
+    # 0.9, then 0.6, 0 and 0 as with one sigma
+    assert cells[6:8] == ["0.925", "0.375"]
+    assert cells[8].startswith("+0.075")
+
+
 def test_the_counts_tell_what_a_two_sided_bound_would_have_made_of_them(study):
     study.put("fixed-1", [0.3, 0.3, 0.3, None], sigma=0.5)
     (line,) = table(section(study.tables(), "### Two-sided bounds")).values()
@@ -291,7 +309,12 @@ def test_what_is_missing_is_named_and_the_rest_is_made(study):
     assert list(rows) == ["Row fixed-1"]
     expected = {"model": "one", "policy": "fixed", "inputs": "4", "alpha": "0.001"}
     expected |= {"ACR": "0.062", "r=0.25": "0.250", "votes per input": "300"}
-    expected |= {"clean accuracy": "0.625", "abstained": "0", "trimmed": "-", "wrong at r=0.50": "3"}
+    expected |= {
+        "clean accuracy": "0.625",
+        "abstained": "0",
+        "trimmed": "-",
+        "wrong at r=0.50": "3",
+    }
     assert {key: rows["Row fixed-1"][key] for key in expected} == expected
     # Clopper-Pearson for 1 of 4 reaches from 0.0063 to 0.8059; for 0 of 4 to 0.6024
     assert "reach at most 0.603 to either side" in section(text, "### All rows")

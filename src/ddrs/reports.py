@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation import DEFAULT_RADII, read_runs, read_sigmas
+from ddrs.evaluation import DEFAULT_RADII, read_runs
 from ddrs.evaluation.files import replace_file
 from ddrs.evaluation.report import Reported, describe, report_page
 from ddrs.evaluation.sources import Run
@@ -46,11 +46,11 @@ def _described(path: Path, run: Run) -> Reported:
         return describe(run)
     if run[2] is None:
         raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then report")
-    read_run(path)  # raises where configuration or rows are not those of a certification
+    _, rows = read_run(path)  # raises where configuration or rows are not those of a certification
     config = read_config(path)
     command = certify_command(config, f"runs/{path.resolve().name}-again")
     try:
-        return describe(run, read_sigmas(path), config, command)
+        return describe(run, [row["sigma"] for row in rows], config, command)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"the {CONFIG} or the {SUMMARY} of {path} is not what `ddrs certify` wrote "

@@ -25,8 +25,9 @@ def number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def at(radius: float) -> str:
-    return f"r={radius_key(radius)}"
+def at(radius: float | None) -> str:
+    """The name of a figure: a radius, or None for the ACR."""
+    return "ACR" if radius is None else f"r={radius_key(radius)}"
 
 
 def acr_text(acr: float | None, certified: Sequence[Certified]) -> str:
@@ -34,6 +35,11 @@ def acr_text(acr: float | None, certified: Sequence[Certified]) -> str:
     if acr is None:
         return NONE
     return "at least " * any(one.grid is not None for one in certified) + rounded_down(acr, 3)
+
+
+def figure_text(mean: float, radius: float | None, certified: Sequence[Certified]) -> str:
+    """A certified accuracy at a radius, or for None the ACR."""
+    return acr_text(mean, certified) if radius is None else number(mean)
 
 
 def paired(
@@ -44,7 +50,7 @@ def paired(
     if of_ours is None or of_theirs is None:
         return [str(len(inputs)), *[NONE] * 4]
     means = [
-        number(scores.mean()) if radius is not None else acr_text(scores.mean(), [one])
+        figure_text(scores.mean(), radius, [one])
         for scores, one in ((of_theirs, theirs), (of_ours, ours))
     ]
     spread = of_ours - of_theirs
@@ -85,8 +91,7 @@ def best_by_input(
     scores = [some for one in certified if (some := one.scores(radius, inputs)) is not None]
     if not scores:
         return NONE
-    reached = np.max(scores, axis=0).mean()
-    return number(reached) if radius is not None else acr_text(reached, certified)
+    return figure_text(np.max(scores, axis=0).mean(), radius, certified)
 
 
 def interval(differences: npt.NDArray[Any]) -> str:

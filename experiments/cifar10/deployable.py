@@ -98,12 +98,11 @@ def compared(
         for kinds in (("fixed",), ("DS", "DS2"))
     ]
     base = best(fixed, radius, "test")
-    name = "ACR" if radius is None else at(radius)
     if base is None:
-        return [name, *[NONE] * 7, *paper]
+        return [at(radius), *[NONE] * 7, *paper]
     inputs = shared([chosen.test, *(entry.test for entry in fixed)])
     oracle = best_by_input([entry.test for entry in fixed], radius, inputs)
-    return [name, base.title, *paired(chosen.test, base.test, radius, inputs), oracle, *paper]
+    return [at(radius), base.title, *paired(chosen.test, base.test, radius, inputs), oracle, *paper]
 
 
 def candidates(entries: Sequence[Entry], methods: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
@@ -161,7 +160,7 @@ def headline(entries: Sequence[Entry], norm: str) -> Picture | None:
     return draw_headline(rows | {"strongest fixed sigma at each radius": strongest}, chosen, norm)
 
 
-def confirmation(entries: Sequence[Entry], norm: str) -> str:
+def confirmation(entries: Sequence[Entry]) -> str:
     """The deployable comparison on further inputs, which took no part in any choice."""
     asked = [entry for entry in entries if entry.confirm]
     fixed, _ = candidates(entries, [entry.method for entry in entries])
@@ -175,8 +174,7 @@ def confirmation(entries: Sequence[Entry], norm: str) -> str:
             base = best(fixed, radius, "test")
             both = (results(chosen), results(base)) if base else (None, None)
             cells = paired(*both, radius, shared(both)) if all(both) else [NONE] * 5
-            name = "ACR" if radius is None else at(radius)
-            lines.append([name, base.title if base else NONE, *cells])
+            lines.append([at(radius), base.title if base else NONE, *cells])
         names = ["", "strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference"]
         return aligned([*names, f"{PERCENT} interval"], lines, left=2)
 

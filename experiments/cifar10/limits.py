@@ -14,11 +14,10 @@ from cells import (
     NONE,
     OTHERWISE,
     PERCENT,
-    acr_text,
     at,
+    figure_text,
     interval,
     made_otherwise,
-    number,
     otherwise,
 )
 from deployable import best, candidates
@@ -37,7 +36,7 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
     for entry in entries:
         if entry.test is None or entry.kind == "fixed":
             continue
-        limit = largest_sigma(entry, entry.test)
+        limit = at_largest_sigma(entry.test)
         if not limit or not fixed:
             continue
         _, rows, _ = entry.test.run
@@ -52,7 +51,7 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
         return "No row with a sigma for each input has one at the limit."
     names = ["row", "inputs at the limit", "right", "of one answer"]
     for radius in RADII:
-        name = "ACR" if radius is None else at(radius)
+        name = at(radius)
         names += [name, f"{name} without", f"{name} without, less one sigma"]
     notes = [
         "Inputs whose sigma is the largest that the policy may choose, how many of them are "
@@ -66,11 +65,10 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
     return aligned(names, lines, left=1) + bullets(notes + otherwise(lines))
 
 
-def largest_sigma(entry: Entry, test: Certified) -> set[Input]:
+def at_largest_sigma(test: Certified) -> set[Input]:
     """The inputs whose sigma is the largest that the policy may choose."""
     policy = test.config["policy"]
-    initial = policy.get("initial", entry.sigma)
-    _, high = check_range(initial, policy.get("low"), policy.get("high"))
+    _, high = check_range(policy["initial"], policy["low"], policy["high"])
     return {one for one, sigma in test.sigma.items() if sigma >= high * (1 - 1e-9)}
 
 
@@ -93,9 +91,6 @@ def without(
     if ours is None or theirs is None:
         return [NONE] * 3
     left = np.where([one in limit for one in inputs], theirs, ours)
-    means = [
-        number(some.mean()) if radius is not None else acr_text(some.mean(), [test])
-        for some in (ours, left)
-    ]
+    means = [figure_text(some.mean(), radius, [test]) for some in (ours, left)]
     mark = OTHERWISE * made_otherwise(test, base)
     return [*means, f"{(left - theirs).mean():+.3f} ({interval(left - theirs)}){mark}"]

@@ -57,7 +57,7 @@ def build(results: Path, out: Path) -> None:
         parts += [side_by_side(some, 0.5), side_by_side(some, None)]
         parts += ["### Deployable", deployable(some, norm)]
         if any(entry.confirm for entry in some):
-            parts += ["### Confirmation", confirmation(some, norm)]
+            parts += ["### Confirmation", confirmation(some)]
         parts += ["### Differences", differences(some, pairs)]
         parts += ["### At the largest sigma", at_the_limit(some)]
         parts += ["### Two-sided bounds", two_sided(some)]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ddrs.errors import RunError
 from ddrs.evaluation import read_run, read_sigmas
 from ddrs.evaluation.sources import Run
+from ddrs.jobs import POLICY_OPTIONS
 from ddrs.noise import NOISES
 from ddrs.runs import read_config
 
@@ -201,8 +202,10 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
 
 def options_had(config: dict[str, Any]) -> dict[str, Any]:
     """What a row's file says of `ddrs certify`, from the configuration of a certification."""
-    names = {"name": "policy", "votes": "search-votes", "n": "draws"}
-    policy = {names.get(key, key): value for key, value in config["policy"].items()}
+    names = {"name": "policy", **POLICY_OPTIONS}
+    policy = {
+        names.get(key, key).replace("_", "-"): value for key, value in config["policy"].items()
+    }
     selection = config.get("selection", "all")  # not recorded by runs that know no other
     also = {key: config[key] for key in ("noise", "precision")}
     return policy | also | {"selection": selection}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,11 +27,10 @@ from paper import paper_row, paper_text
 from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
 from texts import aligned, bullets
 
-from ddrs import ABSTAIN
-from ddrs.bounds import Bound, probability_bounds
+from ddrs import ABSTAIN, Certificate, recompute_radius
+from ddrs.bounds import Bound
 from ddrs.evaluation import compare, rounded_down
 from ddrs.evaluation.rounding import rounded_up
-from ddrs.noise import noise_for_norm
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
@@ -153,12 +153,11 @@ def side_by_side(entries: Sequence[Entry], radius: float | None) -> str:
         return "No row of one sigma is certified yet."
     names = ["training", "sigma", *rules]
     names += [f"{name} less one sigma" for name in list(rules)[1:]]
-    what = (
-        "ACR, as above a lower bound" if radius is None else f"Certified accuracy at {at(radius)}"
-    )
+    what = "Certified accuracy at " * (radius is not None) + at(radius)
     notes = [
-        f"{what}, of the rows above. One sigma and DS are of one training, DS2 of another, with a "
-        f"sigma for every example. In brackets {PERCENT} intervals of the paired difference."
+        f"{what}, of the rows above; an ACR is a lower bound, as there. One sigma and DS are of "
+        "one training, DS2 of another, with a sigma for every example. In brackets "
+        f"{PERCENT} intervals of the paired difference.",
     ]
     return aligned(names, lines, left=1) + bullets(notes + otherwise(lines))
 
@@ -176,8 +175,10 @@ def two_sided(entries: Sequence[Entry]) -> str:
         if entry.test is None:
             continue
         rows = pq.read_table(entry.test.path / "certificates.parquet").to_pylist()
+        certificates = [Certificate.from_row(row) for row in rows]
+        right = np.array([row["correct"] for row in rows])
         radii = {
-            bound: np.array([row["correct"] * own_radius(row, bound) for row in rows])
+            bound: right * [recompute_radius(replace(one, bound=bound)) for one in certificates]
             for bound in get_args(Bound)
         }
         lines.append(
@@ -197,13 +198,6 @@ def two_sided(entries: Sequence[Entry]) -> str:
         "seen.",
     ]
     return aligned(["row", *names], lines, left=1) + bullets(notes)
-
-
-def own_radius(row: Mapping[str, Any], bound: Bound) -> float:
-    """The radius that an input's own votes prove with a bound."""
-    counts = row["count"], row["runner_up"], row["n"]
-    probabilities = probability_bounds(*counts, row["alpha"], bound, row.get("looks", 1))
-    return noise_for_norm(row["norm"]).radius(row["sigma"], *probabilities)
 
 
 def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:

@@ -21,7 +21,7 @@ from ddrs.streams import check_seed
 from ddrs.training import TrainingConfig
 from ddrs.votes import Precision
 
-__all__ = ["CertifyJob", "PolicyName", "TrainJob", "certify_command", "shown_url"]
+__all__ = ["POLICY_OPTIONS", "CertifyJob", "PolicyName", "TrainJob", "certify_command", "shown_url"]
 
 PolicyName = Literal["fixed", "gradient", "search"]
 PLACES = ("auto", "run", "none")  # what a memory can be beside a URL

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import dropwhile, takewhile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +35,9 @@ ROWS = {
 }
 # of every input, whatever its radius
 COUNTS = {"count": 900, "runner_up": 20, "n": 1000, "alpha": 0.001, "looks": 2, "norm": "l2"}
+OTHERS = {"outcome": "own", "own_prediction": 0, "own_radius": 0.0, "bound": "one-sided"}
+OTHERS |= {"p_lower": 0.5, "p_upper": 0.5, "n0": 100, "votes": 300, "seed": 0, "version": "0"}
+OTHERS |= {"input_digest": "made up", "model_digest": "made up"}
 
 
 class Study:
@@ -77,14 +81,16 @@ class Study:
         training="",
         validated="",
         precision="fp32",
+        wrong=None,
     ):
         """Results of a row: a radius an input, None for a wrong answer.
 
-        A word for a training, of the row's further results too, sets its classifiers apart.
+        A word for a training, of the row's further results too, sets its classifiers apart. Wrong
+        answers have the radii of `wrong`, None for an abstention, or else a large one.
         """
         folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
         row = stored.read_options(file) if file.exists() else None
-        write_results(folder, radii, sigma, at_radii, row, training, precision)
+        write_results(folder, radii, sigma, at_radii, row, training, precision, wrong)
         for part, some in (("validation", validation), ("confirmation", confirmation)):
             if some is not None:
                 of = validated or training
@@ -95,22 +101,27 @@ class Study:
         return (self.out / "tables.md").read_text()
 
 
-def write_results(folder, radii, sigma, at_radii, row=None, training="", precision="fp32"):
+def write_results(
+    folder, radii, sigma, at_radii, row=None, training="", precision="fp32", wrong=None
+):
     row = row or {"model": "one", "certify": {"policy": "search"}}
     folder.mkdir(parents=True)
     correct = [radius is not None for radius in radii]
     labels = [index % 10 for index in range(len(radii))]
+    answers = [one if right else 9 - one for one, right in zip(labels, correct, strict=True)]
+    # a wrong answer may well have a radius
+    others = iter([3.0] * correct.count(False) if wrong is None else wrong)
+    radii = [next(others) if radius is None else radius for radius in radii]
     columns = {
         "index": range(len(radii)),
         "label": labels,
         "prediction": [
-            one if right else 9 - one for one, right in zip(labels, correct, strict=True)
+            -1 if radius is None else one for one, radius in zip(answers, radii, strict=True)
         ],
         "correct": correct,
-        # a wrong answer may well have a radius
-        "radius": [3.0 if radius is None else radius for radius in radii],
+        "radius": [radius or 0.0 for radius in radii],
         "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
-        **{name: [value] * len(radii) for name, value in COUNTS.items()},
+        **{name: [value] * len(radii) for name, value in (COUNTS | OTHERS).items()},
     }
     pq.write_table(pa.table(columns), folder / "certificates.parquet")
     summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
@@ -118,7 +129,8 @@ def write_results(folder, radii, sigma, at_radii, row=None, training="", precisi
     config = {"kind": "certify", "data": f"made-up {folder.name}"}
     options = dict(row["certify"])
     config |= {"model": f"runs/models/{row['model']}", "noise": options.pop("noise", "gaussian")}
-    config["policy"] = {"name": options.pop("policy"), **options}
+    start = {"initial": 0.25, "low": None, "high": None}
+    config["policy"] = {"name": options.pop("policy"), **start, **options}
     config["model_digest"] = f"digest of {row['model']} {training}"
     if "alternatives" in row:
         config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
@@ -131,3 +143,19 @@ def write_results(folder, radii, sigma, at_radii, row=None, training="", precisi
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     return Study(tmp_path, monkeypatch)
+
+
+def section(text, *headings):
+    """What is below headings, each looked for after the one before, up to the next heading."""
+    for heading in headings:
+        text = text.partition(f"{heading}\n")[2]
+        assert text, heading
+    return text.partition("\n#")[0]
+
+
+def table(text):
+    """The lines of the first table by their first cell: the other cells by their columns' names."""
+    lines = [*takewhile(bool, dropwhile(lambda line: line[:1] != "|", text.splitlines()))]
+    names, _, *cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(line) for line in lines}) == 1  # aligned
+    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}

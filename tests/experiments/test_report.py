@@ -1,36 +1,16 @@
-"""The tables of the study, from made-up certificates whose figures are known."""
+"""The report of the study, from made-up certificates whose figures are known."""
 
-import re
 import shutil
 import sys
-from itertools import dropwhile, takewhile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import beta, norm
 
 from ddrs.errors import DDRSError
-from ddrs.evaluation import rounded_down
-from experiments.made_up import ROWS, report, stored, study, write_results
+from experiments.made_up import ROWS, report, section, stored, study, table, write_results
 
 __all__ = ["study"]  # a fixture
-
-
-def section(text, *headings):
-    """What is below headings, each looked for after the one before, up to the next heading."""
-    for heading in headings:
-        text = text.partition(f"{heading}\n")[2]
-        assert text, heading
-    return text.partition("\n#")[0]
-
-
-def table(text):
-    """The lines of the first table by their first cell: the other cells by their columns' names."""
-    lines = [*takewhile(bool, dropwhile(lambda line: line[:1] != "|", text.splitlines()))]
-    names, _, *cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert len({len(line) for line in lines}) == 1  # aligned
-    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}
 
 
 def test_a_row_is_chosen_on_validation_inputs_and_the_strongest_fixed_sigma_on_test_inputs(study):
@@ -70,92 +50,6 @@ def test_the_interval_is_of_paired_differences(study):
     assert found["ACR"]["difference"] == "+0.040"
     assert found["ACR"]["95 % interval"] == "+0.000 to +0.100"
     assert found["r=1.00"]["95 % interval"] == "-"  # nothing differs
-
-
-def test_differences_are_those_of_the_named_rows_that_are_there(study):
-    fixed = [0.4] * 10 + [None] * 10
-    study.put("fixed-1", fixed)
-    study.put("ds-1", [0.4] * 12 + [None] * 8)
-    study.put("ds-2", [0.4])  # without the row that it is to be compared with
-    found = table(section(study.tables(), "### Differences"))
-    assert list(found) == ["ds-1 less fixed-1"]
-    (line,) = found.values()
-    assert (line["inputs"], line["r=0.25"]) == ("20", "+0.100 (+0.000 to +0.250)")
-    assert (line["r=0.50"], line["ACR"]) == ("+0.000 (-)", "+0.040 (+0.000 to +0.100)")
-
-
-def test_of_each_training_one_sigma_stands_beside_a_choice_for_each_input(study):
-    rows = {f"ds-{k}": ("one", f'policy = "gradient"\nsteps = {k}') for k in (100, 900)}
-    rows |= {"ds2": ("each", 'policy = "search"')}
-    study.has(ROWS | rows)
-    fixed = [0.6] * 10 + [None] * 10
-    study.put("fixed-1", fixed)
-    study.put("ds-1", [0.6] * 12 + [None] * 8)
-    study.put("ds-100", fixed)
-    study.put("ds-900", [0.6] * 16 + [None] * 4)
-    study.put("ds2", [0.3] * 20, precision="bf16")
-    text = section(study.tables(), "### One sigma and a sigma for each input")
-    at_half, acr = re.split(r"\n\n(?=\|)", text.strip())
-    assert table(at_half)["Gaussian"] == {
-        "sigma": "0.25",
-        "one sigma": "0.500",
-        "DS, Algorithm 1": "0.800",
-        "DS, search": "0.600",
-        "DS2, search": "0.000",
-        "DS, Algorithm 1 less one sigma": "+0.300 (+0.100 to +0.500)",
-        "DS, search less one sigma": "+0.100 (+0.000 to +0.250)",
-        "DS2, search less one sigma": "-0.500 (-0.700 to -0.300) †",
-    }
-    assert "- † part of the difference may be" in at_half
-    # 0.6 for 10 and for 16 of 20
-    means = [table(acr)["Gaussian"][key] for key in ("one sigma", "DS, Algorithm 1")]
-    assert means == ["0.300", "0.480"]
-
-
-def test_inputs_at_the_largest_sigma_are_counted_and_taken_out(study):
-    study.put("fixed-1", [0.6, 0.6, None, None])
-    # by default a policy goes to four times the sigma of the training
-    study.put("ds-1", [0.9, 0.9, 1.9, None], sigma=[0.3, 1.0, 1.0, 1.0])
-    study.put("ds-2", [0.9, 0.9], sigma=[0.3, 0.3])
-    lines = table(section(study.tables(), "### At the largest sigma"))
-    assert list(lines) == ["Row ds-1"]
-    cells = [*lines["Row ds-1"].values()]
-    assert len(cells) == 9
-    # labels 1, 2, 3; the last one is answered 6
-    assert cells[:3] == ["3 of 4", "2", "1"]
-    assert cells[3:5] == ["0.750", "0.500"]
-    assert cells[5].startswith("+0.000")
-    # 0.9, then 0.6, 0 and 0 as with one sigma
-    assert cells[6:8] == ["0.925", "0.375"]
-    assert cells[8].startswith("+0.075")
-
-
-def test_the_counts_tell_what_a_two_sided_bound_would_have_made_of_them(study):
-    study.put("fixed-1", [0.3, 0.3, 0.3, None], sigma=0.5)
-    (line,) = table(section(study.tables(), "### Two-sided bounds")).values()
-    # 900 and 20 of 1000 votes at alpha / 2 looks: quantiles of Beta distributions
-    p = beta.ppf(0.0005, 900, 101)
-    low, high = beta.ppf(0.00025, 900, 101), beta.ppf(1 - 0.00025, 21, 980)
-    one, two = 0.5 * norm.ppf(p), 0.25 * (norm.ppf(low) - norm.ppf(high))
-    assert 0.5 < one < two < 1
-    cells = [line[f"ACR, {bound}"] for bound in ("one-sided", "two-sided")]
-    assert cells == [rounded_down(0.75 * radius, 3) for radius in (one, two)]
-    assert {line[f"r=0.50, {bound}"] for bound in ("one-sided", "two-sided")} == {"0.750"}
-    assert {line[f"r=1.00, {bound}"] for bound in ("one-sided", "two-sided")} == {"0.000"}
-
-
-@pytest.mark.parametrize("changed", [{"training": "another"}, {"precision": "bf16"}])
-def test_a_difference_of_two_trainings_or_precisions_is_marked(study, changed):
-    study.put("fixed-1", [0.3, None])
-    study.put("ds-1", [0.3, 0.3])
-    text = section(study.tables(), "### Differences")
-    assert list(table(text)) == ["ds-1 less fixed-1"]
-    assert "†" not in text
-    shutil.rmtree(study.results / "ds-1")
-    study.put("ds-1", [0.3, 0.3], **changed)
-    text = section(study.tables(), "### Differences")
-    assert list(table(text)) == ["ds-1 less fixed-1 †"]
-    assert "- † part of the difference may be" in text
 
 
 def test_rows_are_compared_on_the_inputs_that_both_have(study):
@@ -222,24 +116,19 @@ def test_what_was_chosen_before_is_compared_on_confirmation_inputs(study):
     assert "Not yet certified on confirmation inputs: `fixed-2`." in text
 
 
-def test_the_envelope_takes_the_best_at_each_radius_on_test_inputs(study):
-    study.put("fixed-1", [0.3, 0.3, 0.3, None])
-    study.put("fixed-2", [None, 1.1, None, None])
-    study.put("ds-1", [0.5, 0.5, 0.5, 0.5])
-    found = table(section(study.tables(), "### The paper's envelope"))
-    fixed = found["Gaussian, fixed sigma"]
-    assert fixed["rows"] == "2 of 2"
-    radii = ("r=0.00", "r=0.25", "r=0.50", "r=1.00", "r=1.25", "r=2.00")
-    assert [fixed[r] for r in radii] == ["0.750", "0.750", "0.250", "0.250", "0.000", "0.000"]
-    # best row: 1.1 / 4 against 0.9 / 4; best by input: (0.3 + 1.1 + 0.3) / 4
-    acrs = ("ACR of the best row", "ACR of the best by input")
-    assert [fixed[key] for key in acrs] == ["0.275", "0.425"]
-    assert found["Gaussian-DS"]["rows"] == "1 of 2"
-    paper = found["Cohen-DS (paper)"]
-    assert [paper[r] for r in radii] == ["0.772", "0.645", "0.478", "0.276", "0.165", "0.012"]
-    assert [paper[key] for key in acrs] == ["-", "0.784"]
-    groups = ["Gaussian, fixed sigma", "Cohen (paper)", "Gaussian-DS", "Cohen-DS (paper)"]
-    assert list(found) == groups
+def test_a_comparison_of_two_precisions_is_marked_too(study):
+    rows = {name: (*row, "confirm") for name, row in ROWS.items()}
+    study.has(rows)
+    study.put("fixed-1", [0.3, 0.6, None], confirmation=[0.3, 0.6])
+    study.put("ds-1", [0.9, 0.9, 0.9], validation=[0.9], confirmation=[0.9, 0.9])
+    texts = [section(study.tables(), name) for name in ("#### Gaussian", "### Confirmation")]
+    assert not [text for text in texts if "†" in text]
+    shutil.rmtree(study.results / "fixed-1")
+    study.put("fixed-1", [0.3, 0.6, None], confirmation=[0.3, 0.6], precision="bf16")
+    texts = [section(study.tables(), name) for name in ("#### Gaussian", "### Confirmation")]
+    for text, spread in zip(texts, ("+0.667 †", "+0.500 †"), strict=True):
+        assert table(text)["r=0.50"]["difference"] == spread
+        assert "- † part of the difference may be" in text
 
 
 def test_the_papers_figures_stand_beside_the_choice(study):
@@ -409,25 +298,6 @@ def test_results_of_another_row_are_refused(study):
             study.tables()
     study.has({"ds-1": ("one", 'policy = "search"')})
     assert "Row ds-1" in study.tables()
-
-
-def test_trainings_of_one_model_are_told_apart(study):
-    study.has(ROWS | {"either": ("two one", 'policy = "search"')})
-    study.put("fixed-1", [0.3])
-    study.put("fixed-2", [0.3])
-    study.put("either", [0.3])
-    assert "trained more than once" not in study.tables()
-    study.put("ds-1", [0.3], training="another")
-    text = section(study.tables(), "### All rows")
-    (note,) = (line for line in text.splitlines() if "trained more than once" in line)
-    assert note.endswith(": `one` (rows `fixed-1`, `either`; `ds-1`).")
-
-
-def test_rows_in_bf16_are_named(study):
-    study.put("ds-1", [0.3], precision="bf16")
-    assert "- Forward passes in bf16 instead of fp32: all rows." in study.tables()
-    study.put("fixed-1", [0.3])
-    assert "- Forward passes in bf16 instead of fp32: `ds-1`." in study.tables()
 
 
 def test_a_row_is_chosen_by_what_its_own_classifier_certifies(study):

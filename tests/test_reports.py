@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import toy
+from ddrs import reports
 from ddrs.cli import main
 from ddrs.engines.local import certify_run
 from ddrs.errors import ConfigurationError, DataError, RunError
@@ -102,7 +103,19 @@ def test_runs_and_logs_share_a_page(finished: Path) -> None:
     page = out.read_text()
     assert "<h2>run</h2>" in page
     assert "<h2>cohen</h2>" in page
+    assert re.findall(r"<th>(r = [^<]*)</th>", page) == ["r = 0.50"]
     assert "NOT all on the same inputs" in page
+
+
+def test_the_figure_has_the_sigma_of_each_input(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(reports, "report_page", lambda some, radii: seen.extend(some) or "page")
+    write_report([finished], finished / "page.html")
+    (one,) = seen
+    rows = pq.read_table(finished / "certificates.parquet")
+    assert one.sigmas == rows["sigma"].to_pylist()
 
 
 def test_a_page_replaces_no_file_of_another_kind(finished: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -95,6 +96,13 @@ def test_figures_intervals_facts_and_the_command_are_on_the_page() -> None:
     assert "other runs" not in facts
     assert texts.count("ddrs certify --out a&b") == 1
     assert [text for text in texts if text.startswith("A log says neither")]
+
+
+def test_an_average_radius_is_rounded_down() -> None:
+    rows = [ROWS[0], replace(ROWS[1], radius=0.2527), ROWS[2]]  # 0.2509 on average
+    texts = Cells(report_page([describe(("search", rows, SUMMARY), None, CONFIG)])).texts
+    assert "0.250" in texts
+    assert "0.251" not in texts
 
 
 def test_several_classifiers_are_all_named() -> None:

@@ -3,6 +3,9 @@
 Every network takes pixels in [0, 1]: noise and radii are meant in that space, so normalisation is
 the first layer. Its constants are buffers outside the state dict, whose keys are then those of the
 public weights of the same networks.
+
+Every class has a `digest_name`: the digest of a classifier names its modules by it, so that stored
+certificates and memories know a network wherever its code lies. Never change one.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,6 +42,7 @@ class Normalize(nn.Module):
         std: one value per channel, all positive.
     """
 
+    digest_name = "ddrs.architectures.Normalize"
     mean: Tensor
     std: Tensor
 
@@ -56,6 +60,8 @@ class Normalize(nn.Module):
 
 class _Block(nn.Module):
     """Two 3x3 convolutions beside a shortcut without weights (option A of He et al. 2015)."""
+
+    digest_name = "ddrs.architectures._Block"
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -81,6 +87,8 @@ class CifarResNet(nn.Module):
         blocks: blocks in each of the three stages; the depth is `6 * blocks + 2`.
         num_classes: length of the output.
     """
+
+    digest_name = "ddrs.architectures.CifarResNet"
 
     def __init__(self, blocks: int, num_classes: int = 10) -> None:
         super().__init__()
@@ -118,6 +126,8 @@ class DigitsNet(nn.Module):
     Args:
         num_classes: length of the output.
     """
+
+    digest_name = "ddrs.architectures.DigitsNet"
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()

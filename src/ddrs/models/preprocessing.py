@@ -46,6 +46,8 @@ class Preprocessed(nn.Module):
         ModelError: the settings ask for something that this does not do.
     """
 
+    digest_name = "ddrs.models.preprocessing.Preprocessed"
+
     def __init__(self, model: nn.Module, settings: Mapping[str, Any]) -> None:
         super().__init__()
         if settings.get("do_flip_channel_order"):

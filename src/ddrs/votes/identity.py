@@ -16,14 +16,16 @@ def model_digest(model: nn.Module, precision: Precision, *, compiled: bool = Fal
 
     Settings are what a module's `extra_repr` tells. Constants that it keeps elsewhere outside
     parameters and buffers are not seen: hold normalisation constants in registered buffers.
+
+    A module goes by the name of its class and where that lies, or by the `digest_name` of its class,
+    which stays when the code moves. A subclass does not inherit that: it may answer otherwise.
     """
     digest = hashlib.sha256(f"precision={precision}\n".encode())
     if compiled:
         digest.update(b"compiled\n")
     for name, module in model.named_modules(remove_duplicate=False):
-        kind = type(module)
         settings = module.extra_repr()  # stride, padding, eps, ...
-        digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({settings})\n".encode())
+        digest.update(f"{name}:{_name(type(module))}({settings})\n".encode())
     tensors = [
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
@@ -33,3 +35,7 @@ def model_digest(model: nn.Module, precision: Precision, *, compiled: bool = Fal
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest.update(raw.numpy().data)
     return digest.hexdigest()
+
+
+def _name(kind: type[nn.Module]) -> str:
+    return str(vars(kind).get("digest_name", f"{kind.__module__}.{kind.__qualname__}"))

@@ -203,7 +203,8 @@ def ascent_passes(case: Case, facts: Facts, steps: int) -> Make:
 def ascent(case: Case, facts: Facts, steps: int) -> Make:
     """`GradientSigma.choose`: Algorithm 1, and the comparison that keeps its end or not."""
     import ddrs
-    from ddrs.votes import Inputs, frozen
+    from ddrs.networks.frozen import frozen
+    from ddrs.votes.requests import Inputs
 
     model, x = case.build(), case.inputs(INPUTS)
     rows = INPUTS * DRAWS

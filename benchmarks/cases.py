@@ -16,13 +16,13 @@ LONGEST_CALL = 20.0  # seconds; what takes longer is left out
 
 
 def _resnet20(num_classes: int) -> nn.Module:
-    from ddrs import architectures
+    from ddrs.networks import architectures
 
     return architectures.resnet20(num_classes)
 
 
 def _digits_cnn(num_classes: int) -> nn.Module:
-    from ddrs import architectures
+    from ddrs.networks import architectures
 
     return architectures.digits_cnn(num_classes)
 

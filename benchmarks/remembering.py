@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 def build(spec: str, entries: int, folder: Path, say: Say) -> Path:
     """The file with at least `entries` claims' answers, made or completed."""
     from benchmarks.crowd import claims, images
-    from ddrs.memory import Memory
+    from ddrs.memory.memory import Memory
 
     path = folder / f"memory-{entries}.db"
     note = path.with_suffix(".json")
@@ -77,7 +77,7 @@ def measure_size(spec: str, entries: int, folder: Path, say: Say) -> dict[str, A
 
 def measure_audit(path: Path, say: Say) -> dict[str, Any]:
     """Audit a store as `ddrs audit` does."""
-    from ddrs.audits import audit_memory
+    from ddrs.finished.audit import audit_memory
 
     say(f"auditing {path.name}")
     start = time.perf_counter()
@@ -118,7 +118,7 @@ def measure_writers(url: str, writers: int, seconds: float) -> float:
 def _write(url: str, seconds: float, seed: int) -> None:
     import numpy as np
 
-    from ddrs.memory import Memory
+    from ddrs.memory.memory import Memory
 
     rng = np.random.default_rng(seed)
     with Memory(url, timeout=60) as memory:
@@ -137,7 +137,7 @@ def _measure(spec: str, path: str, entries: int) -> dict[str, Any]:
     import torch
 
     from benchmarks.crowd import PublicList, claims, images
-    from ddrs.memory import Memory
+    from ddrs.memory.memory import Memory
 
     if sys.platform == "linux":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -99,7 +99,7 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
     import torch
 
     import ddrs
-    from ddrs.runs import Run
+    from ddrs.runs.directory import Run
 
     case = CASES[name]
     model, batch = case.build(), case.inputs(inputs)

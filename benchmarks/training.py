@@ -20,7 +20,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.cases import CASES, SIGMA
-from ddrs.training import DataDependent, TrainingConfig, train
+from ddrs.training.config import TrainingConfig
+from ddrs.training.loop import train
+from ddrs.training.sigmas import DataDependent
 
 __all__ = ["ARMS", "PLANS", "Arm", "Cost", "Plan", "costs", "measure", "seconds_a_step"]
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ddrs.audits import audit_run
 from ddrs.demo import POLICIES, run_demo
+from ddrs.finished.audit import audit_run
 
 
 def test_the_demo_makes_a_table_a_figure_and_sound_runs(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import ddrs
-from ddrs.architectures import ARCHITECTURES, Normalize, build
 from ddrs.models.preprocessing import Preprocessed
-from ddrs.noise import NOISES
-from ddrs.streams import Stream
-from ddrs.training.keys import key, keyed_generator
+from ddrs.networks.architectures import ARCHITECTURES, Normalize, build
+from ddrs.networks.identity import model_digest
+from ddrs.noise.distributions import NOISES
+from ddrs.noise.keys import key, keyed_generator
+from ddrs.noise.streams import Stream
 from ddrs.training.splits import split
-from ddrs.votes import model_digest
 
 FROZEN = json.loads((Path(__file__).parent / "frozen_values.json").read_text())
 STAGES = ("selection", "estimation", "prediction", "gradient", "search-3", "search-near-5")

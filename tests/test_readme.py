@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from ddrs.cli import app
+from ddrs.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

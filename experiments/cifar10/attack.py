@@ -41,17 +41,18 @@ from texts import aligned
 from torch import Tensor
 
 from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, models
-from ddrs.certify import predict
+from ddrs.display.progress import ProgressBar
 from ddrs.errors import DDRSError, RunError
-from ddrs.evaluation import accuracy_interval
+from ddrs.evaluation.metrics import accuracy_interval
 from ddrs.files import write_atomically
-from ddrs.finished import POLICIES, read_run
-from ddrs.memory import Resolution
-from ddrs.noise import NOISES
-from ddrs.progress import ProgressBar
-from ddrs.runs import MEMORY_FILE, read_config
+from ddrs.finished.reading import POLICIES, read_run
+from ddrs.memory.regions import Resolution
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import NOISES
+from ddrs.proof.certify import predict
+from ddrs.runs.directory import MEMORY_FILE, read_config
 from ddrs.version import __version__
-from ddrs.votes import Inputs, frozen
+from ddrs.votes.requests import Inputs
 
 COUNTED = ("changed", "abstained")
 VOTES = 1000  # that tell the class at a point with the input's sigma
@@ -71,7 +72,7 @@ class Attacked:
         distance: the l2 distance of the point from the input.
         same_sigma: the class that votes at the point prove with the input's sigma, or `ABSTAIN`.
         answer: what the run's memory answers at the point.
-        outcome: where that answer comes from (`ddrs.certificate.Outcome`).
+        outcome: where that answer comes from (`ddrs.proof.certificate.Outcome`).
         alone: the class that the point's own votes certify, or `ABSTAIN`.
         sigma: the noise scale chosen at the point.
         written: what a copy of the memory answers that stores the points.

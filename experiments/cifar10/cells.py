@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.stats import bootstrap
 from stored import Certified, Input, shared
 
-from ddrs.evaluation import accuracy_interval, radius_key, rounded_down
+from ddrs.display.rounding import radius_key, rounded_down
+from ddrs.evaluation.metrics import accuracy_interval
 
 MADE_BY = "`python experiments/cifar10/report.py`"
 

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from stored import KINDS, METHODS, SEVERAL, Certified, Entry, Input, shared
 
 from ddrs import ABSTAIN
+from ddrs.display.plots import COLOURS, INK, plain
 from ddrs.errors import DDRSError
-from ddrs.evaluation import accuracy_interval
-from ddrs.evaluation.figures import COLOURS, INK, plain
-from ddrs.finished import read_run
-from ddrs.orders import reorder
+from ddrs.evaluation.metrics import accuracy_interval
+from ddrs.finished.orders import reorder
+from ddrs.finished.reading import read_run
 
 CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = "pixel values in [0, 1]"

@@ -19,11 +19,11 @@ from stream import KINDS
 from texts import aligned, bullets
 
 from ddrs import ABSTAIN
+from ddrs.display.rounding import rounded_down
 from ddrs.errors import DDRSError, RunError
-from ddrs.evaluation.files import replace_file
-from ddrs.evaluation.rounding import rounded_down
-from ddrs.orders import reorder
-from ddrs.runs import read_config
+from ddrs.files import replace_file
+from ddrs.finished.orders import reorder
+from ddrs.runs.directory import read_config
 
 ORDERS = 20
 OUTCOMES = ("own", "trimmed", "inherited", "abstained")

@@ -24,9 +24,9 @@ from probes import attack_section, stream_section
 from stored import HERE, Entry, read_options, read_study
 from tables import all_rows, differences, envelope, side_by_side, two_sided
 
+from ddrs.display.plots import write_figure
 from ddrs.errors import DDRSError, RunError
-from ddrs.evaluation.figures import write_figure
-from ddrs.evaluation.files import replace_file
+from ddrs.files import replace_file
 
 STUDY = HERE / "study.toml"
 NORMS = {"l2": "l2: Gaussian noise", "l1": "l1: uniform noise"}

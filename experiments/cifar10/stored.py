@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import RunError
-from ddrs.evaluation import read_run, read_sigmas
-from ddrs.evaluation.sources import Run
-from ddrs.jobs import POLICY_OPTIONS
-from ddrs.noise import NOISES
-from ddrs.runs import read_config
+from ddrs.jobs.certify import POLICY_OPTIONS
+from ddrs.noise.distributions import NOISES
+from ddrs.runs.directory import read_config
+from ddrs.runs.table import Run, read_run, read_sigmas
 
 HERE = Path(__file__).parent
 KEPT = ("config.json", "summary.json", "certificates.parquet")

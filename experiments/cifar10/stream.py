@@ -30,13 +30,15 @@ import torch
 from torch import Tensor, nn
 
 from ddrs import data, models
+from ddrs.display.progress import ProgressBar
 from ddrs.errors import ConfigurationError, DDRSError, InputError
 from ddrs.files import replacing
-from ddrs.noise import NOISES, Noise
-from ddrs.progress import ProgressBar
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import NOISES, Noise
 from ddrs.training.objectives.noisy import draw
 from ddrs.training.objectives.smoothadv import adversarial_examples
-from ddrs.votes import Inputs, NoisyClassifier, frozen
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 
 KINDS = ("input", "adversarial", "interpolated")
 TOGETHER = 256  # noisy copies in one pass of an attack

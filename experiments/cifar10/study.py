@@ -37,8 +37,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ddrs import models
+from ddrs.networks.identity import model_digest
 from ddrs.training.splits import split
-from ddrs.votes import model_digest
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")

@@ -28,9 +28,9 @@ from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
 from texts import aligned, bullets
 
 from ddrs import ABSTAIN, Certificate, recompute_radius
-from ddrs.bounds import Bound
-from ddrs.evaluation import compare, rounded_down
-from ddrs.evaluation.rounding import rounded_up
+from ddrs.display.rounding import rounded_down, rounded_up
+from ddrs.evaluation.comparison import compare
+from ddrs.proof.bounds import Bound
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")

@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs import FixedSigma, GradientSigma, SearchSigma, SmoothedClassifier, data, models
-from ddrs.engines.local import train_run
-from ddrs.evaluation import accuracy_interval, average_certified_radius
-from ddrs.jobs import TrainJob
-from ddrs.runs import Row, Run
-from ddrs.sigma import SigmaChoice, SigmaPolicy
-from ddrs.sigma.policy import check_range, estimated_radius
-from ddrs.training import TrainingConfig
-from ddrs.votes import Inputs, NoisyClassifier, VoteRequest
+from ddrs.engines.local.train import train_run
+from ddrs.evaluation.metrics import accuracy_interval, average_certified_radius
+from ddrs.jobs.train import TrainJob
+from ddrs.runs.directory import Row, Run
+from ddrs.sigma.policy import SigmaChoice, SigmaPolicy, check_range, estimated_radius
+from ddrs.training.config import TrainingConfig
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs, VoteRequest
 
 GROUP = 8  # inputs certified between two writes
 LOSS = 0.05  # share of the fixed-sigma radius that counts as lost

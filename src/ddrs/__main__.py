@@ -1,5 +1,5 @@
 """`python -m ddrs` is the command `ddrs`."""
 
-from ddrs.cli import main
+from ddrs.cli.commands import main
 
 main()

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddrs.engines.local import certify_run, train_run
+from ddrs.engines.local.certify import certify_run
+from ddrs.engines.local.train import train_run
 from ddrs.errors import RunError
-from ddrs.evaluation import certified_accuracy_figure, compare, read_runs, read_sigmas, render
+from ddrs.evaluation.comparison import compare, render
+from ddrs.evaluation.curves import certified_accuracy_figure
 from ddrs.files import write_atomically
-from ddrs.jobs import CertifyJob, PolicyName, TrainJob
-from ddrs.training import TrainingConfig
+from ddrs.jobs.certify import CertifyJob, PolicyName
+from ddrs.jobs.train import TrainJob
+from ddrs.runs.table import read_runs, read_sigmas
+from ddrs.training.config import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]
 

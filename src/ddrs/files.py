@@ -1,11 +1,16 @@
 """Files that are whole at any moment: what was there before, or what replaces it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing", "sync", "write_atomically"]
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddrs.errors import RunError
+
+__all__ = ["read_parquet", "replace_file", "replacing", "sync", "write_atomically"]
 
 
 @contextmanager
@@ -46,3 +51,39 @@ def sync(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a parquet file, read by this thread alone.
+
+    With threads of its own, or from a Python file object, pyarrow may still hold a buffer of
+    Python's when the interpreter ends, and abort the process after all its work is done.
+
+    Args:
+        path: the file.
+        columns: the columns to read; all by default.
+
+    Raises:
+        pyarrow.ArrowException, OSError: it is missing, damaged, or a directory.
+    """
+    with pq.ParquetFile(str(path), pre_buffer=False) as file:
+        return file.read(None if columns is None else list(columns), use_threads=False)
+
+
+def replace_file(path: Path, content: bytes, kind: str) -> None:
+    """`write_atomically`, with one clear error.
+
+    Args:
+        path: the file.
+        content: all of it.
+        kind: what it is, for the message.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise RunError(
+            f"cannot write the {kind} {path}: {error.strerror}; what was there is kept"
+        ) from error

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from benchmarks.crowd import PublicList, claims, images
 
-from ddrs.memory import Memory
+from ddrs.memory.memory import Memory
 
 
 def test_claims_are_the_images_first_and_then_other_images():

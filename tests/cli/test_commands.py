@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import toy
-from cli.terminal import run
-from ddrs.cli import app, main
+from ddrs.cli.commands import app, main
+from support import toy
+from support.terminal import run
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
 
@@ -16,7 +16,7 @@ COMMANDS = [command.name or command.callback.__name__ for command in app.registe
 def certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The words of a `ddrs certify` command that has been carried out."""
     data = toy.write_inputs(tmp_path / "data.npz")
-    words = ["certify", "--data", data, "--model", "py:toy:linear", "--sigma", "0.5"]
+    words = ["certify", "--data", data, "--model", "py:support.toy:linear", "--sigma", "0.5"]
     words += ["--policy", "search", "--n", "400", "--seed", "1", "--out", str(tmp_path / "run")]
     code, out, _ = run(capsys, *words)
     assert code == 0
@@ -96,25 +96,26 @@ def test_without_memory_the_command_says_what_that_means(
     ("words", "code", "message"),
     [
         (["certify", "--data", "digits"], 2, "--model"),
-        (["certify", "--data", "nonsense", "--model", "py:toy:linear", "--out", "OUT"], 2,
+        (["certify", "--data", "nonsense", "--model", "py:support.toy:linear", "--out", "OUT"], 2,
          "nonsense"),
         (["certify", "--data", "digits", "--model", "nonsense", "--out", "OUT"], 2, "nonsense"),
         (["certify", "--data", "digits", "--model", "timm:resnet50", "--out", "OUT"], 1, "timm"),
         (["certify", "--data", "digits", "--model", "torchvision:resnet18", "--out", "OUT"], 1,
          "torchvision"),
-        (["certify", "--data", "npz:gone", "--model", "py:toy:linear", "--out", "OUT"], 1, "gone"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--sigma", "0", "--out",
-          "OUT"], 2, "sigma"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--n", "0", "--out", "OUT"],
-         2, "n="),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--at-radii", "0.5;1",
+        (["certify", "--data", "npz:gone", "--model", "py:support.toy:linear", "--out", "OUT"], 1,
+         "gone"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--sigma", "0",
+          "--out", "OUT"], 2, "sigma"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--n", "0", "--out",
+          "OUT"], 2, "n="),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--at-radii", "0.5;1",
           "--out", "OUT"], 2, "--at-radii takes"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--at-radii", "-1",
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--at-radii", "-1",
           "--out", "OUT"], 2, "at_radii"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--radius-tolerance", "0",
-          "--out", "OUT"], 2, "radius_tolerance"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--radius-tolerance", "0.1",
-          "--at-radii", "0.5", "--out", "OUT"], 2, "not for both"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--radius-tolerance",
+          "0", "--out", "OUT"], 2, "radius_tolerance"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--radius-tolerance",
+          "0.1", "--at-radii", "0.5", "--out", "OUT"], 2, "not for both"),
         (["table", "gone"], 1, "gone"),
         (["table", "gone", "--radii", "a,b"], 2, "--radii"),
         (["audit", "gone"], 1, "gone"),
@@ -122,10 +123,10 @@ def test_without_memory_the_command_says_what_that_means(
         (["audit", "gone", "--orders", "0"], 2, "at least 1 order"),
         (["audit", "gone", "--orders", "2"], 1, "gone"),
         (["audit", "sqlite:///gone.db", "--orders", "2"], 2, "takes a run directory"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--sigma", "1",
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--sigma", "1",
           "--read-only", "--out", "OUT"], 2, "give its URL"),
-        (["certify", "--data", "digits", "--model", "py:toy:linear", "--alternative",
-          "py:toy:another", "--out", "OUT"], 2, "--policy search"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--alternative",
+          "py:support.toy:another", "--out", "OUT"], 2, "--policy search"),
         (["memory", "stats", "sqlite:///gone.db"], 1, "no memory at"),
         (["memory", "stats", "memory://"], 1, "no memory at"),
         (["memory", "stats", "gone.db"], 2, "no memory URL"),
@@ -163,7 +164,7 @@ def test_several_classifiers_can_be_chosen_from(
     certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = tmp_path / "several"
-    words = [*certified[:-1], str(run_dir), "--alternative", "py:toy:another"]
+    words = [*certified[:-1], str(run_dir), "--alternative", "py:support.toy:another"]
     assert run(capsys, *words)[0] == 0
     config = json.loads((run_dir / "config.json").read_text())
     assert len(config["model_digests"]) == 2

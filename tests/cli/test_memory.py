@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-import toy
-from ddrs.cli import app, main
+from ddrs.cli.commands import app, main
 from ddrs.cli.memory import app as memory_app
-from ddrs.memory import AuditReport, Memory
+from ddrs.memory.audit import AuditReport
+from ddrs.memory.memory import Memory
+from support import toy
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -31,7 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def certify(tmp_path: Path) -> list[str]:
     """The words of a `ddrs certify` command, without its memory and its directory."""
     data = toy.write_inputs(tmp_path / "data.npz")
-    words = ["certify", "--data", data, "--model", "py:toy:linear", "--sigma", "0.5"]
+    words = ["certify", "--data", data, "--model", "py:support.toy:linear", "--sigma", "0.5"]
     return [*words, "--policy", "search", "--n", "400", "--seed", "1"]
 
 
@@ -178,7 +179,7 @@ def test_no_password_is_shown(
         asked.append(url)
         return AuditReport((), 0)
 
-    monkeypatch.setattr("ddrs.audits.audit_memory", audit)
+    monkeypatch.setattr("ddrs.finished.audit.audit_memory", audit)
     url = "postgresql://me:secret@host/db?sslmode=require&password=secret"
     assert run(capsys, "audit", url) == (
         0,

@@ -1,9 +1,9 @@
 import pytest
 
 from ddrs.cli.tables import orders_table, statistics_table
-from ddrs.memory import Memory
+from ddrs.finished.orders import Orders, Spread
+from ddrs.memory.memory import Memory
 from ddrs.memory.statistics import statistics
-from ddrs.orders import Orders, Spread
 
 
 def test_statistics_are_aligned_and_say_what_was_lost() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.terminal import run
+from support.terminal import run
 
 DIGITS = ["train", "--data", "digits", "--sigma", "0.3"]
 
@@ -118,7 +118,7 @@ def test_wrong_usage_and_failures_are_one_clear_message(
 def test_a_dataset_that_is_not_digits_needs_an_architecture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import toy
+    from support import toy
 
     monkeypatch.chdir(tmp_path)
     data = toy.write_inputs(tmp_path / "data.npz")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from data.pictures import COLOUR, GREY, LABELS, assert_holds
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import COLOUR, GREY, LABELS, assert_holds
 
 
 def test_digits_are_those_of_scikit_learn_in_a_fixed_stratified_split() -> None:

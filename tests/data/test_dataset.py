@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
 
 
 @pytest.mark.parametrize(

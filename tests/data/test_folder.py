@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.pictures import COLOUR, LABELS, assert_holds, png
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import COLOUR, LABELS, assert_holds, png
 
 
 def write_folder(root: Path, pixels: np.ndarray, labels: Any, names: str = "abc") -> Path:

@@ -5,9 +5,9 @@ import datasets
 import numpy as np
 import pytest
 
-from data.pictures import COLOUR, LABELS, assert_holds, png
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import COLOUR, LABELS, assert_holds, png
 
 
 @pytest.fixture(autouse=True)

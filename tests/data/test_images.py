@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.pictures import COLOUR, GREY, assert_holds, png, write_parquet
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import COLOUR, GREY, assert_holds, png, write_parquet
 
 
 def test_parquet_accepts_bare_bytes_and_paths(tmp_path: Path) -> None:

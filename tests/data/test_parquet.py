@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from data.pictures import COLOUR, LABELS, assert_holds, write_parquet
 from ddrs import data
 from ddrs.data import parquet
 from ddrs.errors import DataError
+from support.pictures import COLOUR, LABELS, assert_holds, write_parquet
 
 
 @pytest.mark.parametrize("rows", [1000, 4, 1])

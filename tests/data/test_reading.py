@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from data.pictures import GREY, LABELS, assert_holds, write_parquet
 from ddrs import data
 from ddrs.errors import DataError
+from support.pictures import GREY, LABELS, assert_holds, write_parquet
 
 
 @pytest.mark.parametrize("form", ["parquet", "npz", "folder"])

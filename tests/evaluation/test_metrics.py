@@ -13,7 +13,7 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_accuracy,
 )
-from ddrs.evaluation.rows import Row
+from ddrs.runs.rows import Row
 
 ROWS = [
     Row(0, 3, 3, 0.25, True),

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from ddrs import Certificate, Memory, SearchSigma, SmoothedClassifier, data, models
-from ddrs.engines.local import certify_run, train_run
-from ddrs.jobs import CertifyJob, TrainJob
-from ddrs.training import TrainingConfig
-from experiments.scripts import load
+from ddrs.engines.local.certify import certify_run
+from ddrs.engines.local.train import train_run
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.train import TrainJob
+from ddrs.training.config import TrainingConfig
+from support.scripts import load
 
 load("texts")
 stream, attack = load("stream"), load("attack")

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ddrs.engines.local import certify_run
-from ddrs.jobs import CertifyJob
-from experiments.made_up import ROWS, figures, report, stored, study
+from ddrs.engines.local.certify import certify_run
+from ddrs.jobs.certify import CertifyJob
+from support.study import ROWS, figures, report, stored, study
 
 __all__ = ["study"]  # a fixture
 
@@ -107,10 +107,10 @@ def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_p
     images = rng.random((20, 3, 1, 2)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=images, y=np.arange(20) % 3)
     data = f"npz:{tmp_path / 'data.npz'}"
-    job = CertifyJob(data, "py:toy:linear", policy="search", sigma=0.5, n=50, seed=1)
+    job = CertifyJob(data, "py:support.toy:linear", policy="search", sigma=0.5, n=50, seed=1)
     certify_run(job, study.results / "ds-1", quiet=True)
     config = study.results / "ds-1" / "config.json"
-    config.write_text(config.read_text().replace("py:toy:linear", "runs/models/one"))
+    config.write_text(config.read_text().replace("py:support.toy:linear", "runs/models/one"))
     rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
     entries = [e for e in stored.read_study(study.results) if e.test]
     _, _, figure = figures.draw_examples(entries[0])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from experiments.scripts import FOLDER
+from support.scripts import FOLDER
 
 ROOT = FOLDER.parents[1]
 NUMBER = re.compile(r"[+-]?\d\.\d{3}\b")

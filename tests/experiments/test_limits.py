@@ -1,6 +1,6 @@
 """What is counted of inputs at the largest sigma, from made-up certificates."""
 
-from experiments.made_up import section, study, table
+from support.study import section, study, table
 
 __all__ = ["study"]  # a fixture
 

@@ -9,8 +9,8 @@ import pytest
 
 from ddrs import ABSTAIN
 from ddrs.errors import RunError
-from ddrs.orders import Orders, Spread
-from experiments.made_up import probes
+from ddrs.finished.orders import Orders, Spread
+from support.study import probes
 
 CONFIG = {"model": "runs/models/one", "kind": "certify", "n": 90, "n0": 9, "alpha": 0.01, "seed": 5}
 # kind; outcome; what its own votes certify; what the memory answers

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import DDRSError
-from experiments.made_up import ROWS, report, section, stored, study, table, write_results
+from support.study import ROWS, report, section, stored, study, table, write_results
 
 __all__ = ["study"]  # a fixture
 

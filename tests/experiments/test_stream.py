@@ -4,18 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-import toy
-from classifiers import Halfspace, Recorder, Table
 from ddrs import data, models
-from ddrs.audits import audit_run
-from ddrs.engines.local import certify_run, train_run
+from ddrs.engines.local.certify import certify_run
+from ddrs.engines.local.train import train_run
 from ddrs.errors import InputError
-from ddrs.jobs import CertifyJob, TrainJob
-from ddrs.noise import Gaussian
-from ddrs.orders import reorder
-from ddrs.training import TrainingConfig
-from ddrs.votes import Inputs, NoisyClassifier, frozen
-from experiments.scripts import load
+from ddrs.finished.audit import audit_run
+from ddrs.finished.orders import reorder
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.train import TrainJob
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import Gaussian
+from ddrs.training.config import TrainingConfig
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
+from support import toy
+from support.classifiers import Halfspace, Recorder, Table
+from support.scripts import load
 
 stream = load("stream")
 
@@ -239,11 +243,11 @@ def test_a_file_that_is_there_is_kept_and_a_missing_directory_is_named(words, tm
 def test_what_cannot_be_attacked_is_refused_in_one_line(tmp_path):
     source = toy.write_inputs(tmp_path / "data.npz")  # values below 0 and above 1
     out = tmp_path / "new.npz"
-    asked = ["--data", source, "--model", "py:toy:linear", "--out", str(out)]
+    asked = ["--data", source, "--model", "py:support.toy:linear", "--out", str(out)]
     with pytest.raises(SystemExit, match=r"^error: the model's training noise.*give --sigma$"):
         stream.main(asked)
     with pytest.raises(SystemExit, match=r"^error: smoothadv attacks inputs in \[0, 1\].*$"):
         stream.main([*asked, "--sigma", "0.5"])
     with pytest.raises(SystemExit, match=r"^error: unknown dataset 'magic'.*$"):
-        stream.main(["--data", "magic", "--model", "py:toy:linear", "--out", str(out)])
+        stream.main(["--data", "magic", "--model", "py:support.toy:linear", "--out", str(out)])
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]

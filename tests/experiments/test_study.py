@@ -8,10 +8,10 @@ import typer
 from safetensors.torch import save_file
 
 from ddrs import Gaussian
-from ddrs.architectures import digits_cnn
-from ddrs.cli import app
-from ddrs.votes import NoisyClassifier
-from experiments.scripts import load
+from ddrs.cli.commands import app
+from ddrs.networks.architectures import digits_cnn
+from ddrs.votes.classifier import NoisyClassifier
+from support.scripts import load
 
 study, stored = load("study"), load("stored")
 

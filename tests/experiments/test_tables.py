@@ -6,8 +6,8 @@ import shutil
 import pytest
 from scipy.stats import beta, norm
 
-from ddrs.evaluation import rounded_down
-from experiments.made_up import ROWS, section, study, table
+from ddrs.display.rounding import rounded_down
+from support.study import ROWS, section, study, table
 
 __all__ = ["study"]  # a fixture
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from memory.postgres import Server
+from support.postgres import Server
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 import pytest
 
-from ddrs.certificate import ABSTAIN
 from ddrs.errors import InputError, StoreError, StoreMismatchError
-from ddrs.memory import Memory, Resolution
+from ddrs.memory.memory import Memory
+from ddrs.memory.regions import Resolution
+from ddrs.proof.certificate import ABSTAIN
 
 
 def conflicting(count, seed, dimension=2):
@@ -207,7 +208,7 @@ class MemoryContract(ABC):
         memory.resolve([0.0], 1, 0.5)
         x, predictions, radii = [[1.0], [2.0], [3.0]], [1, 2, 3], [0.25, 0.25, 0.25]
         with monkeypatch.context() as patch:
-            from ddrs.memory.tables import Transaction
+            from ddrs.memory.store.tables import Transaction
 
             original = Transaction.append
 

@@ -8,11 +8,11 @@ import pytest
 from scipy import fft
 from sklearn.datasets import load_digits, load_sample_image
 
-from ddrs.certificate import ABSTAIN
-from ddrs.memory import Memory
+from ddrs.memory.memory import Memory
 from ddrs.memory.sketch import sketch
-from memory import reference
-from memory.reference import BruteForce, Reference, check
+from ddrs.proof.certificate import ABSTAIN
+from support import memory_reference as reference
+from support.memory_reference import BruteForce, Reference, check
 
 BATCH = 50
 

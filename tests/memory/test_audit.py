@@ -3,7 +3,8 @@ import sqlite3
 import numpy as np
 import pytest
 
-from ddrs.memory import Memory, Violation
+from ddrs.memory.audit import Violation
+from ddrs.memory.memory import Memory
 from memory.contract import conflicting
 
 

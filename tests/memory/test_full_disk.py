@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ddrs.errors import StoreError
-from ddrs.memory import Memory
-from memory import version_1
+from ddrs.memory.memory import Memory
 from memory.contract import conflicting
-from memory.version_1 import dump, images
+from support import version_1
+from support.version_1 import dump, images
 
 
 @contextmanager

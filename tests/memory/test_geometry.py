@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ddrs.memory.geometry import Distance, distance_bounds, from_units, to_units
-from memory.reference import gap
+from support.memory_reference import gap
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 vectors = st.integers(1, 6).flatmap(

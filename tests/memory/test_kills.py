@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from ddrs.certificate import ABSTAIN
-from ddrs.memory import Memory
-from memory.writer import BATCH, keep_writing, printed
-from nursery import Nursery
+from ddrs.memory.memory import Memory
+from ddrs.proof.certificate import ABSTAIN
+from support.nursery import Nursery
+from support.writer import BATCH, keep_writing, printed
 
 KILLS = int(os.environ.get("DDRS_KILLS", "24"))
 WRITERS = 3  # at any time

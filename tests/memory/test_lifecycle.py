@@ -23,9 +23,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import event
 
-from ddrs.certificate import ABSTAIN
-from ddrs.memory import Memory
-from memory.reference import DIGITS, Reference, check, gap
+from ddrs.memory.memory import Memory
+from ddrs.proof.certificate import ABSTAIN
+from support.memory_reference import DIGITS, Reference, check, gap
 
 # Two kinds of inputs that often touch, cover and repeat each other: shape, values, radii.
 LATTICE = ((2,), np.arange(7) / 4, [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 1 / 3, math.nextafter(0.5, 1)])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError, InputError, StoreError
-from ddrs.memory import Memory, Resolution
+from ddrs.memory.memory import Memory
+from ddrs.memory.regions import Resolution
 from memory.contract import MemoryContract, SharedMemoryContract
 
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
-from memory.postgres import Server
+from support.postgres import Server
 
 TO_BE_KILLED = """
-from memory.postgres import Server
+from support.postgres import Server
 server = Server()
 server.start()
 print(server.folder, flush=True)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddrs.certificate import ABSTAIN
 from ddrs.errors import StoreError
-from ddrs.memory import Memory, Resolution
 from ddrs.memory.geometry import Distance
-from ddrs.memory.regions import Neighbour, decide, deepest_cover
-from memory.reference import Reference, check
+from ddrs.memory.memory import Memory
+from ddrs.memory.regions import Neighbour, Resolution, decide, deepest_cover
+from ddrs.proof.certificate import ABSTAIN
+from support.memory_reference import Reference, check
 
 EXACT = settings(max_examples=120, deadline=None, derandomize=True)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from ddrs.memory import Memory
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import region_row
+from ddrs.memory.memory import Memory
 from ddrs.memory.statistics import Cost, Group, statistics
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import StoreError, StoreMismatchError
-from ddrs.memory import Memory
+from ddrs.memory.memory import Memory
 from ddrs.memory.transfer import chained, export_entries, import_entries, open_export
 
 

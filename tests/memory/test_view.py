@@ -7,7 +7,7 @@ from ddrs.memory.entries import Entry
 from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
 from ddrs.memory.sketch import sketch
-from ddrs.memory.tables import Head, Transaction, head, inputs, regions
+from ddrs.memory.store.tables import Head, Transaction, head, inputs, regions
 from ddrs.memory.view import View, neighbours, read_shape, rows_at_once, sketches
 
 

@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from ddrs import architectures, models
+from ddrs import models
 from ddrs.errors import ConfigurationError, ModelError
-from models.networks import assert_same, trained
+from ddrs.networks import architectures
+from support.networks import assert_same, trained
 
 FACTORIES = """
 from torch import nn
 number = 3
 def good():
-    from ddrs.architectures import digits_cnn
+    from ddrs.networks.architectures import digits_cnn
     return digits_cnn(4)
 def bad():
     raise KeyError("no such\\nthing")
@@ -46,7 +47,7 @@ def test_a_factory_of_the_current_directory(package: Any, tmp_path: Path) -> Non
 
 
 def test_a_factory_of_an_installed_package() -> None:
-    module = models.load("py:ddrs.architectures:resnet20").module
+    module = models.load("py:ddrs.networks.architectures:resnet20").module
     assert isinstance(module, architectures.CifarResNet)
 
 

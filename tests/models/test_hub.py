@@ -10,7 +10,7 @@ from torch import nn
 
 from ddrs import models
 from ddrs.errors import MissingDependencyError, ModelError, WeightsError
-from models.transformer import MEAN, PROCESSOR, STD, logits, normalised, save, tiny_vit
+from support.transformer import MEAN, PROCESSOR, STD, logits, normalised, save, tiny_vit
 
 
 def test_hf_classifier_with_half_precision_weights_takes_floats(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from ddrs import models
 from ddrs.errors import ConfigurationError, WeightsError
-from models.networks import assert_same, trained
+from support.networks import assert_same, trained
 
 
 def test_an_architecture_by_name(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from ddrs import models
-from models.networks import assert_unchanged
-from models.transformer import (
+from support.networks import assert_unchanged
+from support.transformer import (
     PROCESSOR,
     STD,
     assert_gives,

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from ddrs import models
 from ddrs.errors import ConfigurationError, MissingDependencyError, RunError, WeightsError
-from ddrs.votes import model_digest
-from models.networks import RUN, assert_same, assert_unchanged, trained, write_run
-from models.transformer import PROCESSOR, save, tiny_resnet, tiny_vit
+from ddrs.networks.identity import model_digest
+from support.networks import RUN, assert_same, assert_unchanged, trained, write_run
+from support.transformer import PROCESSOR, save, tiny_resnet, tiny_vit
 
 
 def test_a_training_run(tmp_path: Path) -> None:

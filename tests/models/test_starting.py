@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ddrs import architectures, models
+from ddrs import models
 from ddrs.errors import (
     ConfigurationError,
     MissingDependencyError,
@@ -18,8 +18,9 @@ from ddrs.errors import (
     RunError,
     WeightsError,
 )
-from models.networks import assert_same, assert_unchanged, trained, write_run
-from models.transformer import PROCESSOR, save, tiny_resnet, tiny_vit
+from ddrs.networks import architectures
+from support.networks import assert_same, assert_unchanged, trained, write_run
+from support.transformer import PROCESSOR, save, tiny_resnet, tiny_vit
 
 
 def start(arch: str | None, init: Any, num_classes: int = 4, partial: bool = False) -> models.Start:

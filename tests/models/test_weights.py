@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ddrs import models
 from ddrs.errors import WeightsError
-from models.networks import assert_same, assert_unchanged, trained
+from support.networks import assert_same, assert_unchanged, trained
 
 
 def copy_of(module: nn.Module) -> dict[str, Tensor]:

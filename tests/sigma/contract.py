@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from classifiers import Halfspace, Normalised, Recorder, Table
-from ddrs.noise import NOISES
-from ddrs.votes import Inputs, NoisyClassifier, frozen
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import NOISES
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
+from support.classifiers import Halfspace, Normalised, Recorder, Table
 
 INITIAL, LOW, HIGH = 0.5, 0.125, 2.0
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.sigma import FixedSigma
+from ddrs.sigma.fixed import FixedSigma
 from sigma.contract import INITIAL, SigmaPolicyContract
 
 

@@ -3,14 +3,15 @@ import pytest
 import torch
 from scipy import stats
 
-from classifiers import Halfspace, Normalised, Returns, Table
 from ddrs.errors import ConfigurationError
-from ddrs.noise import NOISES, Gaussian
-from ddrs.sigma import GradientSigma
-from ddrs.sigma.gradient import CHECK_VOTES, CLAMP, radius_objective, radius_slope
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import NOISES, Gaussian
+from ddrs.sigma.gradient import CHECK_VOTES, CLAMP, GradientSigma, radius_objective, radius_slope
 from ddrs.sigma.policy import estimated_radius
-from ddrs.votes import Inputs, NoisyClassifier, frozen
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
+from support.classifiers import Halfspace, Normalised, Returns, Table
 
 
 class TestGradientSigma(PerInputContract):

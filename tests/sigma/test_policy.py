@@ -3,7 +3,7 @@ import math
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Gaussian, Uniform
+from ddrs.noise.distributions import Gaussian, Uniform
 from ddrs.sigma.policy import check_range, estimated_radius
 
 

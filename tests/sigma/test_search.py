@@ -3,13 +3,13 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from classifiers import Ball, Collapsing, Recorder, Table
 from ddrs.errors import ConfigurationError
-from ddrs.noise import NOISES, Gaussian
-from ddrs.sigma import SearchSigma
-from ddrs.sigma.search import MARGIN, NEAR, SCALES, fit_curve, nearest_good, soft_radii
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.noise.distributions import NOISES, Gaussian
+from ddrs.sigma.search import MARGIN, NEAR, SCALES, SearchSigma, fit_curve, nearest_good, soft_radii
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
+from support.classifiers import Ball, Collapsing, Recorder, Table
 
 
 class TestSearchSigma(PerInputContract):

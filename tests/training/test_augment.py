@@ -1,7 +1,7 @@
 import torch
 
+from ddrs.noise.keys import keyed_generator
 from ddrs.training.augment import Views, draw_views, flip_and_crop
-from ddrs.training.keys import keyed_generator
 
 
 def reference(image, flip, down, right):

@@ -4,8 +4,9 @@ from dataclasses import asdict
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.training import DataDependent, TrainingConfig, preset
-from ddrs.training.objectives import SmoothAdv
+from ddrs.training.config import TrainingConfig, preset
+from ddrs.training.objectives.smoothadv import SmoothAdv
+from ddrs.training.sigmas import DataDependent
 
 
 def test_it_is_plain_data():

@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 
 from ddrs.errors import ConfigurationError
-from ddrs.training import DataDependent, TrainingConfig, estimate
+from ddrs.training.config import TrainingConfig
+from ddrs.training.estimates import estimate
 from ddrs.training.loop import Trainer
-from training.toy import Stripes, network, same, weights
+from ddrs.training.sigmas import DataDependent
+from support.toy_training import Stripes, network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=4, batch_size=8, lr=0.05, seed=3)
 

@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
-from nursery import Nursery
-from training.toy import same, train_all
+from support.nursery import Nursery
+from support.toy_training import same, train_all
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,17 @@ import torch
 from scipy import stats
 from torch import nn
 
-from classifiers import Normalised
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.noise import Gaussian
-from ddrs.training import OBJECTIVES, DataDependent, TrainingConfig, best_epoch, train
+from ddrs.noise.distributions import Gaussian
 from ddrs.training.augment import draw_views
+from ddrs.training.config import TrainingConfig
+from ddrs.training.loop import train
+from ddrs.training.metrics import best_epoch
+from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.sigmas import DataDependent
 from ddrs.training.splits import split
-from training.toy import Stripes, network, same, weights
+from support.classifiers import Normalised
+from support.toy_training import Stripes, network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=4, batch_size=8, lr=0.05, seed=3)
 SIZES = [8, 8, 8, 8, 4]  # of the 36 examples

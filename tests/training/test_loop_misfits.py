@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError, DataError, ModelError, RunError
-from ddrs.training import TrainingConfig, train
-from ddrs.training.keys import keyed_generator
-from training.toy import Stripes, network, same, weights
+from ddrs.noise.keys import keyed_generator
+from ddrs.training.config import TrainingConfig
+from ddrs.training.loop import train
+from support.toy_training import Stripes, network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=4, batch_size=8, lr=0.05, seed=3)
 

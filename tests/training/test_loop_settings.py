@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from ddrs.training import OBJECTIVES, TrainingConfig, train
-from ddrs.training.loop import Trainer
+from ddrs.training.config import TrainingConfig
+from ddrs.training.loop import Trainer, train
+from ddrs.training.objectives import OBJECTIVES
 from ddrs.training.workers import Workers
-from training.toy import Stripes, network, weights
+from support.toy_training import Stripes, network, weights
 
 CONFIG = TrainingConfig(sigma=0.1, epochs=3, batch_size=18, lr=0.05, seed=3)
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from ddrs.training import EpochMetrics, best_epoch
+from ddrs.training.metrics import EpochMetrics, best_epoch
 
 RECORD = EpochMetrics(0, 1.0, 0.5, 3.0, None, 0.25, 0.25, 0.25, [])
 

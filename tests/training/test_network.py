@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from classifiers import Normalised, Recorder, Returns
 from ddrs.errors import ConfigurationError, ModelError
 from ddrs.training.network import Network, check_precision, count_classes
-from training.toy import same, weights
+from support.classifiers import Normalised, Recorder, Returns
+from support.toy_training import same, weights
 
 
 def with_weights(function):

@@ -5,13 +5,12 @@ import pytest
 import torch
 from scipy.special import ndtri, softmax
 
-from classifiers import Normalised, Table
 from ddrs.errors import ConfigurationError
-from ddrs.noise import NOISES
+from ddrs.noise.distributions import NOISES
 from ddrs.sigma.gradient import CLAMP
-from ddrs.training import DataDependent
-from ddrs.training.sigmas import ascend, histogram
-from training.toy import same, weights
+from ddrs.training.sigmas import DataDependent, ascend, histogram
+from support.classifiers import Normalised, Table
+from support.toy_training import same, weights
 
 BOUNDS = (0.05, 2.0)
 

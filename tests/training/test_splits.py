@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError
-from ddrs.training import held_out
-from ddrs.training.splits import cut, split
+from ddrs.training.splits import cut, held_out, split
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from ddrs.errors import RunError
-from ddrs.training import DataDependent, TrainingConfig
 from ddrs.training.checkpoint import read_checkpoint, write_checkpoint
+from ddrs.training.config import TrainingConfig
+from ddrs.training.sigmas import DataDependent
 from ddrs.training.state import Progress, TrainingState
-from training.toy import network, same, weights
+from support.toy_training import network, same, weights
 
 CONFIG = TrainingConfig(sigma=0.5, epochs=4, data_dependent=DataDependent(low=0.0625, high=2.5))
 

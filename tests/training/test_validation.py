@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from classifiers import Halfspace, Normalised
-from ddrs.noise import NOISES
-from ddrs.training.store import Store
+from ddrs.noise.distributions import NOISES
+from ddrs.training.examples import Store
 from ddrs.training.validation import noisy_accuracy
 from ddrs.training.workers import Workers
-from training.toy import same, weights
+from support.classifiers import Halfspace, Normalised
+from support.toy_training import same, weights
 
 
 def examples(count):

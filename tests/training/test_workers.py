@@ -5,11 +5,18 @@ from itertools import chain
 import pytest
 import torch
 
-from ddrs.noise import NOISES
-from ddrs.training import OBJECTIVES
+from ddrs.noise.distributions import NOISES
+from ddrs.training.objectives import OBJECTIVES
 from ddrs.training.workers import NoiseShare, Workers
-from nursery import Nursery
-from training.toy import STOPPED, fail_together, free_port, same, train_alone, train_together
+from support.nursery import Nursery
+from support.toy_training import (
+    STOPPED,
+    fail_together,
+    free_port,
+    same,
+    train_alone,
+    train_together,
+)
 
 # In double precision; the sum of two halves is rounded otherwise than the whole.
 TOLERANCE = 1e-10

@@ -6,10 +6,11 @@ import torch
 from scipy import stats
 from torch import nn
 
-from classifiers import Halfspace, Recorder, Returns, Table
 from ddrs.errors import ConfigurationError, ModelError
-from ddrs.noise import Gaussian, Uniform
-from ddrs.votes import Inputs, NoisyClassifier, VoteRequest
+from ddrs.noise.distributions import Gaussian, Uniform
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs, VoteRequest
+from support.classifiers import Halfspace, Recorder, Returns, Table
 
 
 def batch(count=6, features=8, seed=0, dtype=torch.float32):

@@ -7,25 +7,28 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ddrs import audits, evaluation
-from ddrs.bounds import Bound
-from ddrs.candidates import Selection
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
 from ddrs.cli.options import RADII, Noise, Out, Radii, Runs, Seed, numbers
 from ddrs.cli.tables import orders_table
-from ddrs.data import Split
+from ddrs.data.split import Split
 from ddrs.demo import run_demo
-from ddrs.engines.local import certify_run
+from ddrs.engines.local.certify import certify_run
 from ddrs.errors import ConfigurationError, DDRSError
-from ddrs.evaluation import DEFAULT_RADII
-from ddrs.evaluation.table import Format
-from ddrs.jobs import CertifyJob, PolicyName, shown_url
-from ddrs.orders import reorder
-from ddrs.reports import write_report
-from ddrs.sigma import GradientSigma, SearchSigma
+from ddrs.evaluation.comparison import Format, compare, render
+from ddrs.evaluation.metrics import DEFAULT_RADII
+from ddrs.finished import audit as audits
+from ddrs.finished.orders import reorder
+from ddrs.finished.report import write_report
+from ddrs.jobs.certify import CertifyJob, PolicyName
+from ddrs.memory.store.urls import shown_url
+from ddrs.networks.precision import Precision
+from ddrs.proof.bounds import Bound
+from ddrs.runs.table import read_run, read_runs
+from ddrs.sigma.gradient import GradientSigma
+from ddrs.sigma.search import SearchSigma
+from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
-from ddrs.votes import Precision
 
 __all__ = ["app", "main"]
 
@@ -231,8 +234,8 @@ def certify(
             "note: sigma or the classifier differs between inputs and the memory is off, so these "
             "certificates are not sound together"
         )
-    shown = evaluation.compare([evaluation.read_run(out)], job.at_radii or DEFAULT_RADII)
-    typer.echo(evaluation.render(shown))
+    shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
+    typer.echo(render(shown))
 
 
 @app.command(epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
@@ -243,8 +246,8 @@ def table(
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
     wanted = numbers("--radii", radii)  # before anything is read
-    rows = evaluation.compare(evaluation.read_runs(runs), wanted)
-    typer.echo(evaluation.render(rows, format))
+    rows = compare(read_runs(runs), wanted)
+    typer.echo(render(rows, format))
 
 
 @app.command(epilog="Example:  ddrs report runs/fixed runs/search --out report.html")

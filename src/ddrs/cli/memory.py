@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from ddrs.cli.tables import statistics_table
-from ddrs.jobs import shown_url
-from ddrs.memory import Memory
+from ddrs.display.progress import ProgressBar
+from ddrs.memory.memory import Memory
 from ddrs.memory.statistics import statistics
+from ddrs.memory.store.urls import shown_url
 from ddrs.memory.transfer import export_entries, import_entries, open_export
-from ddrs.progress import ProgressBar
 
 __all__ = ["app"]
 

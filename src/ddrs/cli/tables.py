@@ -7,9 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ddrs.evaluation import rounded_down
+from ddrs.display.rounding import rounded_down
+from ddrs.finished.orders import Orders, Spread
 from ddrs.memory.statistics import Group, Statistics
-from ddrs.orders import Orders, Spread
 
 __all__ = ["orders_table", "statistics_table"]
 

@@ -5,22 +5,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ddrs import architectures
 from ddrs.cli.options import Noise, Out, named_values, numbers
-from ddrs.engines.local import dry_run, train_run
+from ddrs.display.progress import duration
+from ddrs.engines.local.train import dry_run, train_run
 from ddrs.errors import ConfigurationError
-from ddrs.jobs import TrainJob
-from ddrs.progress import duration
-from ddrs.training import (
-    OBJECTIVES,
-    DataDependent,
-    Estimate,
-    Schedule,
-    TrainingConfig,
-    Workers,
-    preset,
-)
-from ddrs.votes import Precision
+from ddrs.jobs.train import TrainJob
+from ddrs.networks import architectures
+from ddrs.networks.precision import Precision
+from ddrs.training.config import TrainingConfig, preset
+from ddrs.training.estimates import Estimate
+from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.schedules import Schedule
+from ddrs.training.sigmas import DataDependent
+from ddrs.training.workers import Workers
 
 __all__ = ["train"]
 

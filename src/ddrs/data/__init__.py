@@ -4,7 +4,6 @@ Images become float32 `[channels, height, width]` in [0, 1], the space that sigm
 meant in. They are decoded one at a time, when asked for. All inputs of a dataset have one shape.
 """
 
-from ddrs.data.dataset import Dataset, Split
-from ddrs.data.loading import load
+import lazy_loader
 
-__all__ = ["Dataset", "Split", "load"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,9 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddrs.data.dataset import Dataset, Split, checked
+from ddrs.data.dataset import Dataset, checked
 from ddrs.data.reading import existing, reading
+from ddrs.data.split import Split
 from ddrs.errors import DataError
+
+__all__ = [
+    "open_digits",
+    "open_npz",
+]
 
 
 def open_digits(spec: str, split: Split) -> Dataset:

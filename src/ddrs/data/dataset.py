@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from ddrs.data.split import Split
 from ddrs.errors import DataError
 
-Split = Literal["train", "test"]
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "checked",
+]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 MOST_CLASSES = 2**20  # a label beyond is an identifier, not a class

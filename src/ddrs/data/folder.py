@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ddrs.data.dataset import SPLITS, Dataset, Split, checked
+from ddrs.data.dataset import SPLITS, Dataset, checked
 from ddrs.data.images import Images
 from ddrs.data.reading import existing
+from ddrs.data.split import Split
 from ddrs.errors import DataError
+
+__all__ = [
+    "open_folder",
+]
 
 IMAGE_SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]

@@ -4,10 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ddrs.data.dataset import Dataset, Split, checked
+from ddrs.data.dataset import Dataset, checked
 from ddrs.data.images import Images
 from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
+from ddrs.data.split import Split
 from ddrs.errors import DataError, one_line
+
+__all__ = [
+    "open_hub",
+]
 
 
 def open_hub(spec: str, source: str, split: Split) -> Dataset:

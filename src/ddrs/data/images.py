@@ -13,6 +13,10 @@ from torch import Tensor
 
 from ddrs.data.reading import reading
 
+__all__ = [
+    "Images",
+]
+
 Cells = Callable[[int], Any]  # index -> encoded image: bytes, path, or a hub cell {bytes, path}
 
 EIGHT_BIT_MODES = frozenset(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"])

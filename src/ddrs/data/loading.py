@@ -3,11 +3,16 @@
 from collections.abc import Callable
 
 from ddrs.data.arrays import open_digits, open_npz
-from ddrs.data.dataset import SPLITS, Dataset, Split
+from ddrs.data.dataset import SPLITS, Dataset
 from ddrs.data.folder import open_folder
 from ddrs.data.hub import open_hub
 from ddrs.data.parquet import open_parquet
+from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
+
+__all__ = [
+    "load",
+]
 
 FORMS = "digits, parquet:PATH, npz:PATH, folder:PATH, hf:NAME"
 

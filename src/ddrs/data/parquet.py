@@ -11,11 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddrs.data.dataset import Dataset, Split, checked
+from ddrs.data.dataset import Dataset, checked
 from ddrs.data.images import Images
 from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, existing, find_column, reading
+from ddrs.data.split import Split
 from ddrs.errors import DataError
-from ddrs.parquet import read_parquet
+from ddrs.files import read_parquet
+
+__all__ = [
+    "open_parquet",
+]
 
 KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
 

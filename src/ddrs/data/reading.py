@@ -11,6 +11,14 @@ from PIL import Image
 
 from ddrs.errors import DataError, one_line
 
+__all__ = [
+    "IMAGE_COLUMNS",
+    "LABEL_COLUMNS",
+    "existing",
+    "find_column",
+    "reading",
+]
+
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 READ_ERRORS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, TypeVar
 
-from ddrs.certificate import ABSTAIN
+from ddrs.display.rounding import radius_key
 from ddrs.errors import InputError
 from ddrs.evaluation.metrics import (
     DEFAULT_RADII,
@@ -13,7 +13,7 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_hits,
 )
-from ddrs.evaluation.rounding import radius_key
+from ddrs.proof.certificate import ABSTAIN
 
 __all__ = ["INTERVAL_LEVEL", "certified_figures", "summarise"]
 

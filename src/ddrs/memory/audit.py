@@ -17,12 +17,13 @@ from sqlalchemy import RowMapping
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.geometry import Array, Norm, from_units, to_units
+from ddrs.memory.geometry import Array, from_units, to_units
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Resolution, decide
 from ddrs.memory.sketch import SIZE, STRETCH, Sketch
-from ddrs.memory.tables import Transaction
+from ddrs.memory.store.tables import Transaction
 from ddrs.memory.view import neighbours, read_shape, rows_at_once, sketches
+from ddrs.noise.distributions import Norm
 
 __all__ = ["AuditReport", "Violation", "audit"]
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ddrs.certificate import ABSTAIN
 from ddrs.errors import InputError
 from ddrs.memory.points import Point, decode, encode
 from ddrs.memory.regions import Resolution
+from ddrs.proof.certificate import ABSTAIN
 
 __all__ = ["Entry", "from_row", "input_row", "region_row", "resolution_of"]
 

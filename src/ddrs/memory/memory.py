@@ -13,17 +13,18 @@ from typing import Any, Self
 import numpy as np
 from sqlalchemy import RowMapping
 
-from ddrs.certificate import ABSTAIN
 from ddrs.errors import ConfigurationError, InputError, StoreError, StoreMismatchError
 from ddrs.memory.audit import AuditReport, audit
 from ddrs.memory.entries import Entry, resolution_of
-from ddrs.memory.geometry import Norm
 from ddrs.memory.index import Index
 from ddrs.memory.points import Point, as_array, point
 from ddrs.memory.regions import Region, Resolution, decide, deepest_cover
-from ddrs.memory.store import Store, parse_url
-from ddrs.memory.tables import Transaction
+from ddrs.memory.store.store import Store
+from ddrs.memory.store.tables import Transaction
+from ddrs.memory.store.urls import parse_url
 from ddrs.memory.view import View, neighbours, rows_at_once, sketches
+from ddrs.noise.distributions import Norm
+from ddrs.proof.certificate import ABSTAIN
 
 __all__ = ["Memory"]
 

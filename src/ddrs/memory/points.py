@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddrs.digests import input_digest
 from ddrs.errors import InputError
+from ddrs.inputs import input_digest
 from ddrs.memory.geometry import Array
 
 __all__ = ["Point", "as_array", "decode", "encode", "point"]

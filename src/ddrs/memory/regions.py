@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ddrs.certificate import ABSTAIN, Outcome
 from ddrs.errors import StoreError
 from ddrs.memory.geometry import Distance, from_units, to_units
+from ddrs.proof.certificate import ABSTAIN, Outcome
 
 __all__ = ["Neighbour", "Region", "Resolution", "closest_of_each_class", "decide", "deepest_cover"]
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
-from ddrs.memory.tables import Head
+from ddrs.memory.store.tables import Head
 from ddrs.memory.transfer import chained
 
 __all__ = ["Cost", "Group", "Statistics", "statistics"]

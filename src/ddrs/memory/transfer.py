@@ -16,10 +16,10 @@ from ddrs.errors import InputError, StoreError, StoreMismatchError
 from ddrs.files import replacing
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
-from ddrs.memory.geometry import Norm
 from ddrs.memory.memory import Memory
-from ddrs.memory.tables import Head
+from ddrs.memory.store.tables import Head
 from ddrs.memory.view import read_shape, rows_at_once
+from ddrs.noise.distributions import Norm
 
 __all__ = ["Export", "chained", "export_entries", "import_entries", "open_export"]
 

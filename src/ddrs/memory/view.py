@@ -12,12 +12,13 @@ from sqlalchemy import RowMapping
 
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.geometry import Array, Distance, Norm, distance_bounds
+from ddrs.memory.geometry import Array, Distance, distance_bounds
 from ddrs.memory.index import Index
 from ddrs.memory.points import Point
 from ddrs.memory.regions import Neighbour, closest_of_each_class
 from ddrs.memory.sketch import SIZE, Sketch, sketch
-from ddrs.memory.tables import Head, Transaction
+from ddrs.memory.store.tables import Head, Transaction
+from ddrs.noise.distributions import Norm
 
 __all__ = ["Shape", "View", "neighbours", "read_shape", "rows_at_once", "sketches"]
 

@@ -12,6 +12,10 @@ from ddrs.errors import ConfigurationError, ModelError, one_line
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.weights import PathLike, load_weights
 
+__all__ = [
+    "from_factory",
+]
+
 
 def from_factory(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """`package.module:function` -> the module that the function returns."""

@@ -8,11 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from ddrs.architectures import Normalize
 from ddrs.errors import MissingDependencyError, WeightsError, one_line
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import Preprocessed, read_settings
 from ddrs.models.weights import Fit, PathLike, compare, first_few, load_weights, shapes
+from ddrs.networks.architectures import Normalize
+
+__all__ = [
+    "from_timm",
+    "from_torchvision",
+    "from_transformers",
+    "optional",
+    "quiet",
+    "start_from_transformers",
+]
 
 
 def from_transformers(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ddrs.architectures import build
 from ddrs.models.weights import PathLike, load_weights
+from ddrs.networks.architectures import build
+
+__all__ = [
+    "LoadedModel",
+    "from_architecture",
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class LoadedModel:
 
 
 def from_architecture(name: str, weights: PathLike, num_classes: int) -> LoadedModel:
-    """A network of `ddrs.architectures` with the weights of a file."""
+    """A network of `ddrs.networks.architectures` with the weights of a file."""
     module = build(name, num_classes)
     load_weights(module, weights)
     return LoadedModel(module, num_classes)

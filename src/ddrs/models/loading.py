@@ -5,13 +5,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ddrs.architectures import ARCHITECTURES
 from ddrs.errors import ConfigurationError, DDRSError, ModelError, one_line
 from ddrs.models.factory import from_factory
 from ddrs.models.hub import from_timm, from_torchvision, from_transformers
 from ddrs.models.loaded import LoadedModel, from_architecture
 from ddrs.models.run import from_run
 from ddrs.models.weights import PathLike, read_state
+from ddrs.networks.architectures import ARCHITECTURES
+
+__all__ = [
+    "load",
+    "making",
+]
 
 FORMS = "a directory made by ddrs train, hf:NAME, timm:NAME, torchvision:NAME, py:MODULE:FACTORY"
 
@@ -32,7 +37,7 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
       network sees the pixels as they are.
     - `timm:NAME`, `torchvision:NAME`: a network of these packages behind its own normalisation.
     - `py:package.module:factory`: what `factory()` returns; the current directory is importable.
-    - A name in `ddrs.architectures.ARCHITECTURES`, with `weights`.
+    - A name in `architectures.ARCHITECTURES`, with `weights`.
 
     Args:
         spec: one of the forms above.

@@ -9,8 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddrs.architectures import Normalize
 from ddrs.errors import ModelError
+from ddrs.networks.architectures import Normalize
+
+__all__ = [
+    "SETTINGS_FILE",
+    "Preprocessed",
+    "read_settings",
+]
 
 SETTINGS_FILE = "preprocessor_config.json"
 

@@ -1,6 +1,6 @@
 """The model that a training run made: its configuration, its network, and its weights.
 
-A network of `ddrs.architectures` is known by its name. One of `transformers` is described by
+A network of `networks.architectures` is known by its name. One of `transformers` is described by
 `architecture/`: its own configuration, and the settings of its image processor.
 """
 
@@ -13,13 +13,24 @@ from typing import Any
 
 from torch import nn
 
-from ddrs.architectures import build
 from ddrs.errors import DDRSError, RunError, one_line
 from ddrs.files import sync
 from ddrs.models.hub import optional, quiet
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
 from ddrs.models.weights import PathLike, load_weights
+from ddrs.networks.architectures import build
+
+__all__ = [
+    "ARCHITECTURE_FOLDER",
+    "HF",
+    "WEIGHTS_FILE",
+    "RunConfig",
+    "from_run",
+    "network",
+    "read_run_config",
+    "save_architecture",
+]
 
 HF = "hf"  # the architecture of a run whose network is one of `transformers`
 NETWORK_FILE, WEIGHTS_FILE = "config.json", "weights.safetensors"
@@ -31,7 +42,7 @@ class RunConfig:
     """What the `config.json` of a training run says about the model it made.
 
     Attributes:
-        arch: a key of `ddrs.architectures.ARCHITECTURES`, or `"hf"`.
+        arch: a key of `architectures.ARCHITECTURES`, or `"hf"`.
         num_classes: length of the output.
         input_shape: shape of one input.
         sigma: scale of the noise that it was trained with.
@@ -121,7 +132,7 @@ def network(path: Path, arch: str, num_classes: int) -> nn.Module:
 
 
 def save_architecture(module: nn.Module, directory: Path) -> None:
-    """Write what `network` needs beside the weights; nothing for one of `ddrs.architectures`.
+    """Write what `network` needs beside the weights; nothing for one of `ddrs.networks`.
 
     A process that is killed meanwhile leaves a whole directory, or one that `network` refuses.
 

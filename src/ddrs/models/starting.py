@@ -6,7 +6,6 @@ from textwrap import TextWrapper
 
 from torch import nn
 
-from ddrs.architectures import ARCHITECTURES, build
 from ddrs.errors import ConfigurationError, WeightsError
 from ddrs.models.hub import start_from_transformers
 from ddrs.models.loading import making
@@ -20,6 +19,12 @@ from ddrs.models.weights import (
     read_weights,
     shapes,
 )
+from ddrs.networks.architectures import ARCHITECTURES, build
+
+__all__ = [
+    "Start",
+    "start",
+]
 
 LISTED_KEYS = 12  # of each kind, in a report
 _LINES = TextWrapper(100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -31,7 +36,7 @@ class Start:
 
     Attributes:
         module: maps `[batch, *shape]` floats in [0, 1] to logits `[batch, num_classes]`.
-        arch: a key of `ddrs.architectures.ARCHITECTURES`, or `"hf"` for one of `transformers`.
+        arch: a key of `architectures.ARCHITECTURES`, or `"hf"` for one of `transformers`.
         report: a few lines that say what of the given weights it starts with; empty for a random
             start.
     """
@@ -45,7 +50,7 @@ def start(arch: str | None, init: str | None, *, num_classes: int, partial: bool
     """Make the network that a training starts from.
 
     Args:
-        arch: a key of `ddrs.architectures.ARCHITECTURES`; None for that of a run or a hub model.
+        arch: a key of `architectures.ARCHITECTURES`; None for that of a run or a hub model.
         init: None for random weights; a weights file for `load_weights`; a directory of `ddrs
             train`; or `hf:NAME_OR_DIR`, an image classifier of `transformers`.
         num_classes: length of the output.

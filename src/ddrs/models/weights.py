@@ -10,6 +10,19 @@ from torch import Tensor, nn
 
 from ddrs.errors import DDRSError, WeightsError, one_line
 
+__all__ = [
+    "SUFFIXES",
+    "Fit",
+    "PathLike",
+    "compare",
+    "copy_fitting",
+    "first_few",
+    "load_weights",
+    "read_state",
+    "read_weights",
+    "shapes",
+]
+
 PathLike = str | Path
 Shapes = Mapping[str, tuple[int, ...]]
 

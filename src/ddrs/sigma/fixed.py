@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.sigma.policy import SigmaChoice, check_range
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 
 __all__ = ["FixedSigma"]
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
+from ddrs.noise.streams import Stream
 from ddrs.sigma.policy import SigmaChoice, check_range, estimated_radius
-from ddrs.streams import Stream
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 
 __all__ = ["CLAMP", "GradientSigma", "radius_objective"]
 

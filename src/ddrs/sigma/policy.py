@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Noise
-from ddrs.votes import Inputs, NoisyClassifier
+from ddrs.noise.distributions import Noise
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
 
 __all__ = ["SigmaChoice", "SigmaPolicy", "check_range", "estimated_radius"]
 

@@ -9,9 +9,10 @@ import torch
 from scipy import special
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 from ddrs.sigma.policy import SigmaChoice, check_range
-from ddrs.votes import Inputs, NoisyClassifier, VoteRequest
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs, VoteRequest
 
 __all__ = ["SearchSigma", "fit_curve", "nearest_good", "soft_radii"]
 

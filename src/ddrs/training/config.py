@@ -6,13 +6,15 @@ from math import isfinite
 from typing import Any, get_args
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import NOISES
+from ddrs.networks.precision import Precision
+from ddrs.noise.distributions import NOISES
+from ddrs.noise.streams import check_seed
 from ddrs.sigma.policy import check_range
-from ddrs.streams import check_seed
-from ddrs.training.objectives import OBJECTIVES, PRESETS, TRAINING_PRESETS, Objective
+from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.objective import Objective
+from ddrs.training.objectives.presets import PRESETS, TRAINING_PRESETS
 from ddrs.training.schedules import Schedule, check_milestones
 from ddrs.training.sigmas import DataDependent
-from ddrs.votes import Precision
 
 __all__ = ["TrainingConfig", "preset"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.training.config import TrainingConfig
+from ddrs.training.examples import Examples
 from ddrs.training.loop import Trainer
-from ddrs.training.store import Examples
 from ddrs.training.workers import Workers
 
 __all__ = ["Estimate", "estimate"]

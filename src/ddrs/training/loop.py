@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ddrs.errors import ConfigurationError, RunError, one_line
-from ddrs.noise import NOISES
+from ddrs.noise.distributions import NOISES
+from ddrs.noise.keys import key, keyed_generator
 from ddrs.training.augment import draw_views, flip_and_crop
 from ddrs.training.config import TrainingConfig
-from ddrs.training.keys import key, keyed_generator
+from ddrs.training.examples import Examples, Store, read
 from ddrs.training.metrics import EpochMetrics
 from ddrs.training.network import Network, check_precision, count_classes
-from ddrs.training.objectives import Objective
+from ddrs.training.objectives.objective import Objective
 from ddrs.training.sigmas import draw_scales
 from ddrs.training.splits import cut, split
 from ddrs.training.state import TrainingState
-from ddrs.training.store import Examples, Store, read
 from ddrs.training.validation import noisy_accuracy
 from ddrs.training.workers import Workers
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, ModelError, one_line
-from ddrs.votes import Precision, frozen
+from ddrs.networks.frozen import frozen
+from ddrs.networks.precision import Precision
 
 __all__ = ["Network", "check_precision", "count_classes"]
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Noise
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import Noise
 from ddrs.sigma.gradient import radius_objective
 from ddrs.sigma.policy import check_range
 from ddrs.training.objectives.noisy import draw, noisy_scores
-from ddrs.votes import frozen
 
 __all__ = ["DataDependent", "ascend", "draw_scales", "histogram"]
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ddrs.errors import ConfigurationError
-from ddrs.training.keys import keyed_generator
+from ddrs.noise.keys import keyed_generator
 
 __all__ = ["cut", "held_out", "split"]
 

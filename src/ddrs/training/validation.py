@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from ddrs.noise import Noise
-from ddrs.training.keys import keyed_generator
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import Noise
+from ddrs.noise.keys import keyed_generator
+from ddrs.training.examples import Store
 from ddrs.training.objectives.noisy import add_noise
-from ddrs.training.store import Store
 from ddrs.training.workers import Workers
-from ddrs.votes import frozen
 
 __all__ = ["noisy_accuracy"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ddrs.errors import RunError
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 
 __all__ = ["NoiseShare", "Workers"]
 

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, ModelError
-from ddrs.noise import Noise
+from ddrs.networks.compiled import CompiledNetwork, check_compilable
+from ddrs.networks.forward import EagerNetwork, Network
+from ddrs.networks.identity import model_digest
+from ddrs.networks.precision import Precision
+from ddrs.noise.distributions import Noise
 from ddrs.votes.batching import Backlog, BatchSize
-from ddrs.votes.compiled import CompiledNetwork, check_compilable
-from ddrs.votes.identity import Precision, model_digest
-from ddrs.votes.inputs import Inputs, VoteRequest
-from ddrs.votes.networks import EagerNetwork, Network
+from ddrs.votes.requests import Inputs, VoteRequest
 
 __all__ = ["NoisyClassifier"]
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from classifiers import Normalised, Table
-from ddrs.noise import NOISES
-from ddrs.training.objectives import Objective
-from training.objectives.reference import batch, sigmas
+from ddrs.noise.distributions import NOISES
+from ddrs.training.objectives.objective import Objective
+from support.classifiers import Normalised, Table
+from support.objective_reference import batch, sigmas
 
 
 class Rows:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from classifiers import Table
 from ddrs.training.objectives.attacks import ATTACKS, ddn, pgd
 from ddrs.training.objectives.noisy import noisy_scores, smoothed_loss
-from training.objectives import reference
-from training.objectives.reference import Network, batch, sigmas
+from support import objective_reference as reference
+from support.classifiers import Table
+from support.objective_reference import Network, batch, sigmas
 
 EPSILON = 0.3
 

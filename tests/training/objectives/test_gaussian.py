@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from classifiers import Table
-from ddrs.noise import NOISES
-from ddrs.training.objectives import Gaussian
-from training.objectives import reference
+from ddrs.noise.distributions import NOISES
+from ddrs.training.objectives.gaussian import Gaussian
+from support import objective_reference as reference
+from support.classifiers import Table
+from support.objective_reference import batch, check_value_and_slopes, drawn, sigmas
 from training.objectives.contract import ObjectiveContract
-from training.objectives.reference import batch, check_value_and_slopes, drawn, sigmas
 
 
 class TestGaussian(ObjectiveContract):

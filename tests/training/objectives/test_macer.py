@@ -6,15 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from classifiers import Table
 from ddrs.errors import ConfigurationError
-from ddrs.noise import NOISES, Gaussian
-from ddrs.training.objectives import Macer
-from ddrs.training.objectives.macer import macer_loss, robustness_loss
+from ddrs.noise.distributions import NOISES, Gaussian
+from ddrs.training.objectives.macer import Macer, macer_loss, robustness_loss
 from ddrs.training.objectives.noisy import smoothed_loss
-from training.objectives import reference
+from support import objective_reference as reference
+from support.classifiers import Table
+from support.objective_reference import batch, check_value_and_slopes, drawn, sigmas
 from training.objectives.contract import ObjectiveContract
-from training.objectives.reference import batch, check_value_and_slopes, drawn, sigmas
 
 
 class TestMacer(ObjectiveContract):

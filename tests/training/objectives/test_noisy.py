@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from classifiers import Recorder, Table
-from ddrs.noise import NOISES
+from ddrs.noise.distributions import NOISES
 from ddrs.training.objectives.noisy import add_noise, draw, noisy_scores, smoothed_loss
+from support.classifiers import Recorder, Table
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)

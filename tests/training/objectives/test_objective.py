@@ -2,7 +2,10 @@ import dataclasses
 
 import pytest
 
-from ddrs.training.objectives import OBJECTIVES, Gaussian, Macer, SmoothAdv
+from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.gaussian import Gaussian
+from ddrs.training.objectives.macer import Macer
+from ddrs.training.objectives.smoothadv import SmoothAdv
 
 
 def test_they_are_known_by_their_names():

@@ -1,6 +1,9 @@
 import dataclasses
 
-from ddrs.training.objectives import OBJECTIVES, PRESETS, TRAINING_PRESETS, Macer, SmoothAdv
+from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.macer import Macer
+from ddrs.training.objectives.presets import PRESETS, TRAINING_PRESETS
+from ddrs.training.objectives.smoothadv import SmoothAdv
 
 
 def test_every_method_has_the_values_of_its_paper():

@@ -3,15 +3,14 @@ import math
 import pytest
 import torch
 
-from classifiers import Normalised, Recorder, Table
 from ddrs.errors import ConfigurationError, InputError
-from ddrs.noise import NOISES, Gaussian
-from ddrs.training.objectives import SmoothAdv
+from ddrs.noise.distributions import NOISES, Gaussian
 from ddrs.training.objectives.noisy import noisy_scores, smoothed_loss
-from ddrs.training.objectives.smoothadv import adversarial_examples
-from training.objectives import reference
+from ddrs.training.objectives.smoothadv import SmoothAdv, adversarial_examples
+from support import objective_reference as reference
+from support.classifiers import Normalised, Recorder, Table
+from support.objective_reference import Network, batch, check_value_and_slopes, drawn, sigmas
 from training.objectives.contract import ObjectiveContract
-from training.objectives.reference import Network, batch, check_value_and_slopes, drawn, sigmas
 
 
 class TestWithPGD(ObjectiveContract):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 from ddrs.training.objectives.noisy import add_noise
 
 __all__ = ["Gaussian"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 from ddrs.training.objectives.noisy import draw, noisy_scores, smoothed_loss
 
 __all__ = ["Macer", "macer_loss", "robustness_loss"]

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 
 __all__ = ["add_noise", "draw", "noisy_scores", "smoothed_loss"]
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ddrs.noise import Noise
+from ddrs.noise.distributions import Noise
 
 __all__ = ["Objective"]
 

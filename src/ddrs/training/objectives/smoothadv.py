@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, InputError
-from ddrs.noise import Noise
+from ddrs.networks.frozen import frozen
+from ddrs.noise.distributions import Noise
 from ddrs.training.objectives.attacks import ATTACKS
 from ddrs.training.objectives.noisy import draw, noisy_scores
-from ddrs.votes import frozen
 
 __all__ = ["SmoothAdv", "adversarial_examples"]
 

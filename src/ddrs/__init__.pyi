@@ -1,0 +1,26 @@
+from . import errors, evaluation
+from .memory.memory import Memory
+from .noise.distributions import Gaussian, Uniform
+from .proof.certificate import ABSTAIN, Certificate
+from .proof.certify import recompute_radius
+from .sigma.fixed import FixedSigma
+from .sigma.gradient import GradientSigma
+from .sigma.search import SearchSigma
+from .smoothing.classifier import SmoothedClassifier
+from .version import __version__
+
+__all__ = [
+    "ABSTAIN",
+    "Certificate",
+    "FixedSigma",
+    "Gaussian",
+    "GradientSigma",
+    "Memory",
+    "SearchSigma",
+    "SmoothedClassifier",
+    "Uniform",
+    "__version__",
+    "errors",
+    "evaluation",
+    "recompute_radius",
+]

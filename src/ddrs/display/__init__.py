@@ -1,0 +1,1 @@
+"""What people see: progress bars, aligned tables, rounded figures, the look of plots."""

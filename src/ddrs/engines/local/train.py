@@ -1,0 +1,196 @@
+"""Train a base classifier into a run directory, or say how long that would take."""
+
+import io
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from ddrs import data, models
+from ddrs.data.dataset import Dataset
+from ddrs.display.progress import ProgressBar, duration
+from ddrs.errors import RunError, one_line
+from ddrs.files import write_atomically
+from ddrs.jobs.train import TrainJob
+from ddrs.networks.identity import model_digest
+from ddrs.runs.directory import Run, read_summary
+from ddrs.training.checkpoint import read_scales
+from ddrs.training.epochs.log import EpochLog
+from ddrs.training.estimates import Estimate, estimate
+from ddrs.training.loop import NOT_FINITE_FILE, train
+from ddrs.training.metrics import EpochMetrics, best_epoch
+from ddrs.training.objectives.objective import Objective
+from ddrs.training.splits import held_out
+from ddrs.training.workers import Workers
+from ddrs.version import __version__
+
+__all__ = ["dry_run", "train_run"]
+
+CHECKPOINT_FILE, SCALES_FILE = "checkpoint.pt", "sigmas.npy"
+LIBRARIES = ("torch", "numpy", "accelerate", "transformers")
+
+
+def train_run(
+    job: TrainJob,
+    out: str | Path,
+    *,
+    quiet: bool = False,
+    on_message: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Train into a run directory that `models.load` reads; go on where an earlier call stopped.
+
+    Several processes that make the same call train together; the first one writes.
+
+    Args:
+        job: what to train.
+        out: the run directory.
+        quiet: show no progress bar.
+        on_message: called with what a user should know before the training starts.
+
+    Returns:
+        The summary, which is also in `summary.json`.
+
+    Raises:
+        DDRSError: the last checkpoint is kept.
+    """
+    dataset = data.load(job.data, "train")
+    start = _start(job, dataset)
+    config = {
+        "kind": "train",
+        "data": job.data,
+        "arch": start.arch,
+        "num_classes": dataset.num_classes,
+        "input_shape": list(dataset.shape),
+        "examples": len(dataset),
+        "init": job.init,
+        "partial_init": job.partial_init,
+        "start_digest": model_digest(start.module, "fp32"),
+        **asdict(job.training),
+        "version": __version__,
+    }
+    workers = Workers()
+    first = workers.rank == 0
+    with workers.together(), Run(out, config) if first else nullcontext() as run:
+        finished = run is not None and run.summary is not None
+        if workers.total(torch.tensor([int(finished)])).item():
+            if run is not None:
+                _clear(run.path)
+            return read_summary(out) or {}
+        if start.report and first:
+            on_message(start.report)
+        with (
+            EpochLog(Path(out), scales=job.training.scale_bounds) if first else nullcontext() as log
+        ):
+            history = _train(start.module, dataset, job, Path(out), log, quiet=quiet)
+        summary = {
+            "epochs": len(history),
+            "examples": len(dataset),
+            "held_out": held_out(len(dataset), job.training.validation),
+            "best_epoch": best_epoch(history),
+            **_figures(history[best_epoch(history)]),
+            "seconds": sum(epoch.seconds for epoch in history),
+            "model_digest": model_digest(start.module, "fp32"),
+        }
+        if run is not None:
+            _write(run, start, job.training.objective(), summary)
+        return summary
+
+
+def dry_run(job: TrainJob) -> Estimate:
+    """Say how long a training would take here, after a few of its steps; nothing is written.
+
+    Raises:
+        DDRSError: the training could not start either.
+    """
+    dataset = data.load(job.data, "train")
+    return estimate(_start(job, dataset).module, dataset, job.training)
+
+
+def _start(job: TrainJob, dataset: Dataset) -> models.Start:
+    torch.manual_seed(job.training.seed)  # the random start of the weights
+    return models.start(
+        job.arch, job.init, num_classes=dataset.num_classes, partial=job.partial_init
+    )
+
+
+def _train(
+    model: nn.Module,
+    dataset: Dataset,
+    job: TrainJob,
+    out: Path,
+    log: EpochLog | None,
+    *,
+    quiet: bool,
+) -> list[EpochMetrics]:
+    """Train with a bar for each epoch, which the process that writes shows, and a log."""
+    epochs = job.training.epochs
+    count = len(dataset) - held_out(len(dataset), job.training.validation)
+    with ProgressBar(f"epoch 1/{epochs}", count, "img", quiet=quiet or log is None) as bar:
+
+        def show(metrics: EpochMetrics) -> None:
+            if log is not None:
+                log.add(metrics)
+            left = epochs - metrics.epoch - 1
+            bar.restart(f"epoch {epochs - max(0, left - 1)}/{epochs}", count)
+            if not left:
+                bar.reach(count)
+            bar.note(_in_words(metrics, left))
+
+        return train(
+            model,
+            dataset,
+            job.training,
+            checkpoint=out / CHECKPOINT_FILE,
+            on_batch=bar.advance,
+            on_epoch=show,
+        )
+
+
+def _in_words(metrics: EpochMetrics, left: int) -> str:
+    """An epoch that is over, and how long `left` more of its kind take."""
+    held_out = metrics.validation_accuracy
+    accuracy = metrics.noisy_accuracy if held_out is None else held_out
+    more = f", {duration(left * metrics.seconds)} more" if left else ""
+    return f"loss {metrics.loss:.3f}, accuracy {accuracy:.3f}{more}"
+
+
+def _figures(metrics: EpochMetrics) -> dict[str, float | None]:
+    return {
+        name: getattr(metrics, name) for name in ("loss", "noisy_accuracy", "validation_accuracy")
+    }
+
+
+def _write(run: Run, start: models.Start, objective: Objective, summary: Mapping[str, Any]) -> None:
+    """Write the model and what describes it; the summary, which says that all is there, last."""
+    checkpoint = run.path / CHECKPOINT_FILE
+    table = io.BytesIO()
+    np.save(table, read_scales(checkpoint).numpy())
+    models.save_architecture(start.module, run.path / models.ARCHITECTURE_FOLDER)
+    try:
+        # Copies, because the format holds no two tensors that share their storage.
+        weights = {name: value.clone() for name, value in start.module.state_dict().items()}
+        write_atomically(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights))
+        write_atomically(run.path / SCALES_FILE, table.getvalue())
+    except OSError as error:
+        raise RunError(f"cannot write in {run.path}: {one_line(error)}") from error
+    versions = {"python": platform.python_version(), "ddrs": __version__}
+    versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
+    described = {"start": start.report, "objective": asdict(objective), "versions": versions}  # type: ignore[call-overload]
+    run.write_result({**described, **summary})
+    run.write_summary(summary)
+    _clear(run.path)
+
+
+def _clear(path: Path) -> None:
+    """Delete what only a training that is under way needs; a kill may have come before."""
+    for name in (CHECKPOINT_FILE, NOT_FINITE_FILE):
+        (path / name).unlink(missing_ok=True)

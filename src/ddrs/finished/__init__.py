@@ -1,0 +1,1 @@
+"""Finished runs read back: audited, resolved in other orders, shown as a page."""

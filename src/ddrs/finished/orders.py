@@ -1,0 +1,143 @@
+"""How much the answers of a run depend on the order in which its inputs came.
+
+The votes of an input do not depend on the inputs before it, only what a memory makes of them does.
+So the run's own certificates can be resolved again in other orders, without a model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ddrs.data.dataset import Dataset
+from ddrs.display.progress import ProgressBar
+from ddrs.errors import ConfigurationError
+from ddrs.evaluation.metrics import average_certified_radius, certified_accuracy
+from ddrs.finished.reading import read_run
+from ddrs.memory.memory import Memory
+from ddrs.memory.regions import Resolution
+from ddrs.noise.distributions import Norm
+from ddrs.runs.directory import Row
+
+__all__ = ["Orders", "Spread", "reorder"]
+
+TOGETHER = 256  # inputs that are held at once
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure, as the run has it and over the orders."""
+
+    run: float
+    lowest: float
+    median: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What became of a run's certificates in other orders.
+
+    Attributes:
+        orders: how many there were.
+        seed: key of the orders.
+        inputs: inputs of the run.
+        remembered: whether the run had a memory. Where not, this is what one would have done.
+        certified_accuracy: by radius.
+        acr: the average certified radius.
+        changed_class: inputs whose class was not that of the run in at least one order.
+        changed_outcome: likewise for the outcome.
+        changed_radius: likewise for the radius.
+    """
+
+    orders: int
+    seed: int
+    inputs: int
+    remembered: bool
+    certified_accuracy: dict[float, Spread]
+    acr: Spread
+    changed_class: int
+    changed_outcome: int
+    changed_radius: int
+
+
+def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False) -> Orders:
+    """Resolve the certificates of a finished run again, in shuffled orders.
+
+    Each order has a fresh memory of this process, which holds all inputs of the run.
+
+    Args:
+        path: the run directory.
+        orders: how many.
+        seed: key of the orders.
+        quiet: show no progress bar.
+
+    Raises:
+        ConfigurationError: less than one order, or a negative seed.
+        RunError: not a finished run, or its data is not there or changed.
+    """
+    if orders < 1 or seed < 0:
+        raise ConfigurationError(
+            f"give at least one order and a seed of at least 0, not {orders} and {seed}"
+        )
+    asked, rows = read_run(Path(path))
+    dataset = asked.load_data(rows)
+    answers = []
+    with ProgressBar("resolve again", orders * len(rows), "inputs", quiet=quiet) as bar:
+        for number in range(orders):
+            order = np.random.default_rng([seed, number]).permutation(len(rows)).tolist()
+            answers.append(_resolve(rows, dataset, order, asked.norm, bar))
+    given = [(row["prediction"], row["outcome"], row["radius"]) for row in rows]
+    made = [[(a.prediction, a.outcome, a.radius) for a in order] for order in answers]
+    changed = [
+        sum(any(order[i][part] != given[i][part] for order in made) for i in range(len(rows)))
+        for part in range(3)
+    ]
+    scored = [_scored(rows, order) for order in answers]
+    radii = asked.summary["radii"]
+    accuracy = np.array([certified_accuracy(order, radii) for order in scored])
+    acr = np.array([average_certified_radius(order) for order in scored])
+    own = certified_accuracy(rows, radii)
+    return Orders(
+        orders=orders,
+        seed=seed,
+        inputs=len(rows),
+        remembered=asked.memory != "none",
+        certified_accuracy={r: _spread(own[k], accuracy[:, k]) for k, r in enumerate(radii)},
+        acr=_spread(average_certified_radius(rows), acr),
+        changed_class=changed[0],
+        changed_outcome=changed[1],
+        changed_radius=changed[2],
+    )
+
+
+def _resolve(
+    rows: Sequence[Row], dataset: Dataset, order: Sequence[int], norm: Norm, bar: ProgressBar
+) -> list[Resolution]:
+    """The answers to `rows`, in their own order, when they come in another one."""
+    answers: dict[int, Resolution] = {}
+    with Memory("memory://", norm) as memory:
+        for low in range(0, len(order), TOGETHER):
+            some = order[low : low + TOGETHER]
+            resolved = memory.resolve_many(
+                np.stack([dataset[rows[i]["index"]][0].numpy() for i in some]),
+                [rows[i]["own_prediction"] for i in some],
+                [rows[i]["own_radius"] for i in some],
+            )
+            answers.update(zip(some, resolved, strict=True))
+            bar.advance(len(some))
+    return [answers[i] for i in range(len(rows))]
+
+
+def _scored(rows: Sequence[Row], answers: Sequence[Resolution]) -> list[dict[str, float | bool]]:
+    return [
+        {"radius": answer.radius, "correct": answer.prediction == row["label"]}
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _spread(run: float, values: npt.NDArray[np.float64]) -> Spread:
+    low, middle, high = np.quantile(values, [0.0, 0.5, 1.0]).tolist()
+    return Spread(float(run), low, middle, high)

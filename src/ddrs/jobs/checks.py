@@ -1,0 +1,44 @@
+"""Whether a run can go on, or be checked: the same inputs, and a memory that keeps its answers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ddrs.data.dataset import Dataset
+from ddrs.errors import RunError
+from ddrs.inputs import input_digest
+from ddrs.memory.memory import Memory
+from ddrs.proof.certificate import ABSTAIN
+from ddrs.runs.directory import Row
+
+__all__ = ["check_same_inputs", "keeps_answer"]
+
+
+def check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
+    """Refuse data that is not what a run certified.
+
+    Raises:
+        RunError: an input or a label is another.
+    """
+    for row in done:
+        x, label = dataset[row["index"]]
+        if row["input_digest"] != input_digest(x.numpy()) or row["label"] != label:
+            raise RunError(
+                f"input {row['index']} of {dataset.name} is not the one that the run certified: "
+                "the data changed; put it back, or make another run"
+            )
+
+
+def keeps_answer(memory: Memory, x: Any, row: Row) -> bool:
+    """Whether a memory still gives the answer that a run gave for `x`, as far as it must.
+
+    A read-only memory answers from the regions around an input without storing it. Regions are
+    only added, so that answer keeps its class, and its radius can only have grown.
+    """
+    if row["outcome"] in ("abstained", "unrecorded"):
+        return True
+    if memory.read_only and row["outcome"] == "inherited":
+        now = memory.resolve(x, ABSTAIN, 0.0)
+        return bool(now.prediction == row["prediction"] and now.radius >= row["radius"])
+    answer = memory.recall(x)
+    given = (row["prediction"], row["radius"], row["outcome"])
+    return answer is not None and (answer.prediction, answer.radius, answer.outcome) == given

@@ -1,0 +1,90 @@
+"""Stores of earlier versions, brought up to date: one function a version, in one transaction each.
+
+The tables of the old version are described here as they were, so that what they were made by can
+change and this does not.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, select, text, update
+from sqlalchemy.types import Double
+
+from ddrs.errors import InputError, StoreError
+from ddrs.memory.entries import Entry, from_row
+from ddrs.memory.store.tables import SCHEMA_VERSION, Transaction, meta
+from ddrs.memory.view import read_shape, sketches
+
+__all__ = ["MIGRATIONS", "upgrade"]
+
+
+def upgrade(transaction: Transaction, version: str) -> None:
+    """Bring the tables of `version` to `SCHEMA_VERSION`.
+
+    Raises:
+        StoreError: an entry is damaged; the transaction must be rolled back.
+    """
+    for number in range(int(version), SCHEMA_VERSION):
+        MIGRATIONS[str(number)](transaction)
+    stamp = update(meta).where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION))
+    transaction.connection.execute(stamp)
+
+
+_version_1 = Table(
+    "regions_1",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("input_digest", Text),
+    Column("x", LargeBinary),
+    Column("dtype", Text),
+    Column("prediction", Integer),
+    Column("radius", Double),
+    Column("outcome", Text),
+    Column("claimed_prediction", Integer),
+    Column("claimed_radius", Double),
+    Column("evidence", Text),
+)
+
+
+def _from_1(transaction: Transaction) -> None:
+    """Version 1 had one table, inputs in their own bytes, no sketches and no chain."""
+    connection = transaction.connection
+    facts = transaction.meta()
+    norm = facts.get("norm")
+    if norm not in ("l1", "l2"):
+        raise StoreError(
+            f"the memory was made for the norm {norm!r}, which is unknown, so it was not upgraded: "
+            "restore it from a copy"
+        )
+    shape = read_shape(facts) if "shape" in facts else ()
+    connection.execute(text("ALTER TABLE regions RENAME TO regions_1"))
+    connection.execute(text("ALTER TABLE meta RENAME TO meta_1"))
+    transaction.create(norm)
+    connection.execute(text("DROP TABLE meta_1"))
+    kept = {k: v for k, v in facts.items() if k not in ("norm", "schema_version")}
+    if kept:
+        transaction.set_meta(**kept)
+    head = transaction.head()
+    entries = _entries_of_1(transaction, shape)
+    while some := list(islice(entries, 256)):
+        head = transaction.append(some, sketches([entry.point for entry in some]), head)
+    connection.execute(text("DROP TABLE regions_1"))
+
+
+def _entries_of_1(transaction: Transaction, shape: tuple[int, ...]) -> Iterator[Entry]:
+    query = select(_version_1).order_by(_version_1.c.id)
+    rows = transaction.connection.execute(query, execution_options={"yield_per": 256}).mappings()
+    for number, row in enumerate(rows, start=1):
+        try:
+            if row["id"] != number:
+                raise InputError("entries before it were deleted")
+            yield from_row({**row, "encoding": "raw"}, shape)
+        except InputError as error:
+            raise StoreError(
+                f"entry {row['id']} of the memory is damaged ({error}), so it was not upgraded: "
+                "restore it from a copy"
+            ) from error
+
+
+MIGRATIONS: dict[str, Callable[[Transaction], Any]] = {"1": _from_1}

@@ -1,0 +1,1 @@
+"""Smoothing distributions, and the random streams that they are drawn from."""

@@ -1,0 +1,1 @@
+"""Counts of votes -> what they prove: pure functions that read like the theorem."""

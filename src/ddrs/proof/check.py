@@ -1,0 +1,44 @@
+"""What is wrong with one certificate by itself."""
+
+from collections.abc import Iterator
+from math import isclose
+
+from ddrs.errors import ConfigurationError
+from ddrs.proof.bounds import probability_bounds
+from ddrs.proof.certificate import ABSTAIN, Certificate
+from ddrs.proof.certify import recompute_radius
+
+__all__ = ["TOLERANCE", "certificate_faults"]
+
+TOLERANCE = 1e-9  # relative; builds of SciPy differ in the last digits
+
+
+def certificate_faults(certificate: Certificate) -> Iterator[str]:
+    """What is wrong with one record by itself: nothing, if it is sound."""
+    c = certificate
+    try:
+        proved = recompute_radius(c)
+        bounds = probability_bounds(c.count, c.runner_up, c.n, c.alpha, c.bound, c.looks)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    if not c.own_radius <= proved * (1 + TOLERANCE):
+        yield f"own radius {c.own_radius} is more than the {proved} that its counts prove"
+    elif not isclose(c.own_radius, proved, rel_tol=TOLERANCE, abs_tol=1e-300):
+        yield f"own radius {c.own_radius} is not the {proved} that its counts prove"
+    for name, value in zip(("p_lower", "p_upper"), bounds, strict=True):
+        if not isclose(getattr(c, name), value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            yield f"{name} {getattr(c, name)} is not the {value} that its counts prove"
+    if (c.own_prediction == ABSTAIN) != (c.own_radius == 0):
+        yield f"class {c.own_prediction} goes with an own radius of {c.own_radius}"
+    same = c.prediction == c.own_prediction
+    if c.outcome == "abstained" and not (c.prediction == c.own_prediction == ABSTAIN):
+        yield f"it abstained but predicts {c.prediction}"
+    if c.outcome == "own" and not (same and c.radius == c.own_radius):
+        yield f"its radius {c.radius} is called its own, which is {c.own_radius}"
+    if c.outcome == "trimmed" and not (same and 0 <= c.radius <= c.own_radius):
+        yield f"its radius {c.radius} is called trimmed from {c.own_radius}"
+    if c.outcome == "unrecorded" and not (same and c.radius == 0):
+        yield f"it is not recorded, but claims class {c.prediction} with radius {c.radius}"
+    if c.prediction == ABSTAIN and c.radius != 0:
+        yield f"an abstention claims a radius of {c.radius}"

@@ -1,0 +1,1 @@
+"""The smoothed classifier: where votes, the choice of sigma, proof and memory meet."""

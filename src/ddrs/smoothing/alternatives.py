@@ -1,0 +1,200 @@
+"""One classifier or several: which of them, and at which sigma, is certified at each input.
+
+A certificate holds for the base classifier and the scale that its votes were cast with. What lets
+sigma differ between inputs, a memory of certified regions (DDRS, section 3.5), lets the classifier
+differ just as well: a region's answer is that of its own smoothed classifier, whichever that is.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ddrs.errors import ConfigurationError
+from ddrs.networks.frozen import frozen
+from ddrs.proof.bounds import Bound
+from ddrs.proof.stopping import Question
+from ddrs.sigma.policy import SigmaPolicy
+from ddrs.smoothing.estimation import sample
+from ddrs.smoothing.selection import Selection, check_selection
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs
+
+__all__ = ["Candidates", "Chosen"]
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be certified at each input of a batch; every field is `[batch]`.
+
+    Attributes:
+        classifier: index of the base classifier.
+        sigma: noise scale.
+        selected: class.
+        votes: forward passes spent on the choice, those that select the class included.
+    """
+
+    classifier: Ints
+    sigma: npt.NDArray[np.float64]
+    selected: Ints
+    votes: Ints
+
+
+class Candidates:
+    """The base classifiers that each input is given one of.
+
+    Args:
+        classifiers: under the same noise and with the same classes.
+        policy: chooses sigma for a classifier and an input.
+        n0: votes of a classifier that select the class.
+        selection: whose votes select it.
+
+    Attributes:
+        classifiers: as they were given.
+        digest: SHA-256 of what is certified: that of the one classifier, or of all in their order.
+
+    Raises:
+        ConfigurationError: no classifiers, the same one twice, a policy that cannot choose among
+            several, or a selection that is none.
+    """
+
+    def __init__(
+        self,
+        classifiers: Sequence[NoisyClassifier],
+        policy: SigmaPolicy,
+        n0: int,
+        selection: Selection = "first",
+    ) -> None:
+        check_selection(selection)
+        digests = [classifier.digest for classifier in classifiers]
+        if not classifiers or len(set(digests)) < len(digests):
+            raise ConfigurationError(
+                f"classifiers to choose from must be one or more, all different, got {len(digests)}"
+            )
+        if len(classifiers) > 1 and not policy.per_input:
+            raise ConfigurationError(
+                "to choose among classifiers takes a policy that looks at each input, such as "
+                "SearchSigma; a fixed sigma takes one classifier"
+            )
+        self.classifiers = classifiers
+        self._policy = policy
+        self._n0 = n0
+        self._selecting = classifiers if selection == "all" else classifiers[:1]
+        joined = hashlib.sha256("\n".join(["candidates", *digests]).encode()).hexdigest()
+        self.digest = digests[0] if len(digests) == 1 else joined
+
+    @property
+    def cost(self) -> int:
+        """The most forward passes that the choice for one input takes."""
+        return len(self._selecting) * self._n0 + len(self.classifiers) * self._policy.cost
+
+    def choose(self, inputs: Inputs) -> Chosen:
+        """Select the classes, choose a sigma for every classifier, and take the best classifier.
+
+        The class is the one with most votes at the policy's start. The classifier is the one whose
+        votes for that class promise the largest radius.
+
+        Args:
+            inputs: the batch.
+
+        Raises:
+            ModelError: a classifier failed, or is no longer the one that was smoothed.
+        """
+        for classifier in self.classifiers:
+            classifier.check_unchanged()
+        counts = [
+            classifier.count_each(inputs, self._policy.initial, self._n0, "selection")
+            for classifier in self._selecting
+        ]
+        selected = np.sum(counts, axis=0).argmax(axis=1)
+        choices = [
+            self._policy.choose(classifier, inputs, selected) for classifier in self.classifiers
+        ]
+        best = _largest([choice.radius for choice in choices], len(inputs))
+        rows = np.arange(len(inputs))
+        return Chosen(
+            classifier=best,
+            sigma=np.stack([choice.sigma for choice in choices])[best, rows],
+            selected=selected,
+            votes=len(counts) * self._n0 + np.sum([choice.votes for choice in choices], axis=0),
+        )
+
+    def count_each(self, inputs: Inputs, chosen: Chosen, n: int, stage: str) -> Ints:
+        """`[batch, num_classes]` counts of `n` votes at every input, as `NoisyClassifier` does."""
+        return self._by_classifier(
+            chosen,
+            lambda classifier, rows: classifier.count_each(
+                inputs.take(rows), chosen.sigma[rows], n, stage
+            ),
+        )
+
+    def sample(
+        self,
+        inputs: Inputs,
+        chosen: Chosen,
+        question: Question | None,
+        *,
+        n: int,
+        alpha: float,
+        bound: Bound,
+    ) -> Ints:
+        """`[batch, num_classes]` estimation votes; arguments and errors are those of `sample`."""
+        return self._by_classifier(
+            chosen,
+            lambda classifier, rows: sample(
+                classifier,
+                inputs.take(rows),
+                chosen.sigma[rows],
+                chosen.selected[rows],
+                question,
+                n=n,
+                alpha=alpha,
+                bound=bound,
+            ),
+        )
+
+    def digest_of(self, chosen: Chosen, row: int) -> str:
+        """SHA-256 of the classifier chosen for the input at `row`."""
+        digest: str = self.classifiers[chosen.classifier[row]].digest
+        return digest
+
+    def on_votes(self, call: Callable[[int], None]) -> None:
+        """Have every classifier call this with the number of votes after each batch."""
+        for classifier in self.classifiers:
+            classifier.on_votes = call
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Evaluation mode without parameter gradients; afterwards the models are as they were."""
+        with ExitStack() as stack:
+            for classifier in self.classifiers:
+                stack.enter_context(frozen(classifier.model))
+            yield
+
+    def _by_classifier(
+        self, chosen: Chosen, count: Callable[[NoisyClassifier, list[int]], Ints]
+    ) -> Ints:
+        counts = np.zeros((len(chosen.classifier), self.classifiers[0].num_classes), np.int64)
+        for index in np.unique(chosen.classifier):
+            rows = np.flatnonzero(chosen.classifier == index).tolist()
+            counts[rows] = count(self.classifiers[index], rows)
+        return counts
+
+
+def _largest(radii: Sequence[npt.NDArray[np.float64] | None], inputs: int) -> Ints:
+    """`[batch]` index of the first largest radius; all 0 where there is nothing to choose from."""
+    if len(radii) == 1:
+        return np.zeros(inputs, dtype=np.int64)
+    known = [radius for radius in radii if radius is not None]
+    if len(known) < len(radii):
+        raise ConfigurationError(
+            "to choose among classifiers takes a policy whose SigmaChoice has the radius, such as "
+            "SearchSigma"
+        )
+    largest: Ints = np.stack(known).argmax(axis=0)
+    return largest

@@ -1,0 +1,75 @@
+"""What is voted on: a checked batch of inputs, and requests for votes at them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ddrs.errors import InputError
+from ddrs.inputs import input_digest
+from ddrs.noise.streams import Stream
+
+__all__ = ["Inputs", "VoteRequest"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch of inputs, and the seed that keys the noise for each of them.
+
+    Args:
+        x: `[batch, *input]` floating point tensor.
+        seed: the seed of all random streams.
+        digests: SHA-256 of each input.
+    """
+
+    x: Tensor
+    seed: int
+    digests: tuple[str, ...]
+
+    @classmethod
+    def of(cls, x: Tensor, seed: int) -> "Inputs":
+        """Check a user's batch and take its digests.
+
+        Raises:
+            InputError: not a batch of floating point inputs, empty inputs, NaN or infinite values.
+        """
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
+            what = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"inputs must be a float tensor [batch, ...], got {what}")
+        if prod(x.shape[1:]) == 0:
+            raise InputError(f"inputs of shape {list(x.shape[1:])} have no elements")
+        x = x.detach()
+        finite = x.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            bad = (~finite).nonzero().flatten().tolist()
+            raise InputError(f"inputs {bad[:5]} of the batch hold NaN or infinite values")
+        rows = x.to("cpu", torch.float64).numpy()
+        return cls(x, seed, tuple(map(input_digest, rows)))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, rows: Sequence[int]) -> "Inputs":
+        """The inputs at the given positions."""
+        return Inputs(self.x[list(rows)], self.seed, tuple(self.digests[row] for row in rows))
+
+    def stream(self, row: int, stage: str) -> Stream:
+        """The noise of one stage for the input at `row`, from its first draw on."""
+        return Stream(self.seed, self.digests[row], stage, self.shape)
+
+
+@dataclass
+class VoteRequest:
+    """Ask for the next `n` draws of `stream`, scaled by `sigma`, as votes at input `row`."""
+
+    row: int
+    sigma: float
+    n: int
+    stream: Stream

@@ -1,0 +1,365 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ddrs.engines.local.certify import certify_run
+from ddrs.engines.local.groups import GroupSize
+from ddrs.engines.local.train import train_run
+from ddrs.errors import ConfigurationError, DataError, ModelError, RunError, StoreError
+from ddrs.finished.audit import audit_run
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.train import TrainJob
+from ddrs.memory.memory import Memory
+from ddrs.proof.certificate import Certificate
+from ddrs.proof.stopping import look_times
+from ddrs.training.config import TrainingConfig
+from support import toy
+
+TESTS = Path(__file__).parents[2]
+
+
+def job(data: str, **changes: object) -> CertifyJob:
+    settings: dict[str, object] = {
+        "model": "py:support.toy:linear",
+        "sigma": 0.5,
+        "n": 400,
+        "alpha": 0.01,
+        "seed": 1,
+        **changes,
+    }
+    return CertifyJob(data=data, **settings)  # type: ignore[arg-type]
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    """The rows of a finished run without the time they took."""
+    found = pq.read_table(run / "certificates.parquet").to_pylist()
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+
+
+def test_a_run_holds_what_the_contract_names(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    summary = certify_run(job(data, policy="search", limit=10), tmp_path / "run", quiet=True)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    table = rows(tmp_path / "run")
+    assert [row["index"] for row in table] == list(range(10))
+    assert set(Certificate.__dataclass_fields__) | {"index", "label", "correct"} <= set(table[0])
+    assert summary["inputs"] == 10
+    assert summary["clean_accuracy"] == 1.0  # the labels are the toy's own answers
+    stored = sum(row["outcome"] != "abstained" for row in table)
+    assert summary["memory"]["entries"] == stored
+    assert summary["votes"] == sum(row["votes"] for row in table)  # type: ignore[misc]
+    with Memory(f"sqlite:///{tmp_path / 'run' / 'memory.db'}") as memory:
+        assert len(memory) == stored
+        assert memory.audit().ok
+
+
+def test_each_input_gets_one_of_several_classifiers(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:support.toy:another",))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["alternatives"] == ["py:support.toy:another"]
+    assert config["selection"] == "first"
+    used = {row["model_digest"] for row in rows(tmp_path / "run")}
+    assert len(used) == 2
+    assert used == set(config["model_digests"])
+    assert config["model_digest"] not in used
+    assert audit_run(tmp_path / "run").ok
+    certify_run(asked, tmp_path / "run", quiet=True)  # the same run
+    with pytest.raises(RunError):
+        certify_run(job(data, policy="search"), tmp_path / "run", quiet=True)
+    certify_run(job(data, policy="search"), tmp_path / "one", quiet=True)
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert not {"alternatives", "model_digests", "selection"} & set(config)
+
+
+def test_whose_votes_select_the_class_decides_results(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:support.toy:another",))
+    certify_run(asked, tmp_path / "first", quiet=True)
+    together = replace(asked, selection="all")
+    certify_run(together, tmp_path / "all", quiet=True)
+    # As it was recorded before there was a choice, so that such runs go on.
+    assert "selection" not in json.loads((tmp_path / "all" / "config.json").read_text())
+    for first, both in zip(rows(tmp_path / "first"), rows(tmp_path / "all"), strict=True):
+        assert both["votes"] - both["n"] == first["votes"] - first["n"] + first["n0"]  # type: ignore[operator]
+    with pytest.raises(RunError):
+        certify_run(asked, tmp_path / "all", quiet=True)
+    certify_run(replace(job(data), selection="all"), tmp_path / "one", quiet=True)
+    certify_run(job(data), tmp_path / "one", quiet=True)  # of one classifier it decides nothing
+
+
+def test_an_alternative_that_does_not_fit_leaves_no_run_behind(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", alternatives=("py:support.toy:narrow",))
+    with pytest.raises(ModelError):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    with pytest.raises(ConfigurationError, match="use --policy search"):
+        job(data, alternatives=("py:support.toy:another",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_given_again_without_work(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    first = certify_run(job(data), tmp_path / "run", quiet=True)
+    stamp = (tmp_path / "run" / "certificates.parquet").stat().st_mtime_ns
+    assert certify_run(job(data), tmp_path / "run", quiet=True) == first
+    assert (tmp_path / "run" / "certificates.parquet").stat().st_mtime_ns == stamp
+
+
+def test_batch_size_and_grouping_do_not_change_results(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    for size in (1, 7, 512):
+        asked = job(data, policy="search", batch_size=size, n=100)
+        certify_run(asked, tmp_path / str(size), quiet=True)
+    assert rows(tmp_path / "1") == rows(tmp_path / "7") == rows(tmp_path / "512")
+
+
+QUESTIONS = [{"at_radii": (0.3, 0.8)}, {"radius_tolerance": 0.1}]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("policy", ["fixed", "search"])
+def test_a_question_stops_inputs_one_by_one(
+    tmp_path: Path, policy: str, question: dict[str, object]
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy=policy, n=4000, **question)
+    summary = certify_run(asked, tmp_path / "run", quiet=True)
+    table = rows(tmp_path / "run")
+    times = look_times(4000, asked.question)
+    assert {row["looks"] for row in table} == {len(times)}
+    assert {row["n"] for row in table} <= set(times)
+    assert len({row["n"] for row in table}) > 1
+    assert summary["n"] is None
+    assert summary["n_at_most"] == 4000
+    assert summary["question"] == str(asked.question)
+    assert summary["votes"] == sum(row["votes"] for row in table)  # type: ignore[misc]
+    assert ("0.30" in summary["certified_accuracy"]) == ("at_radii" in question)
+    for size in (1, 7):
+        certify_run(replace(asked, batch_size=size), tmp_path / str(size), quiet=True)
+        assert rows(tmp_path / str(size)) == table
+    report = audit_run(tmp_path / "run")
+    assert report.ok, report.violations
+
+
+def test_a_run_resumes_with_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, n=4000, radius_tolerance=0.1)
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    with pytest.raises(RunError, match="another configuration"):
+        certify_run(replace(asked, radius_tolerance=None), tmp_path / "run", quiet=True)
+    certify_run(asked, tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("question", [{}, QUESTIONS[0]])
+def test_the_bar_ends_full_and_names_its_unit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    question: dict[str, object],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    data = toy.write_inputs(tmp_path / "data.npz")
+    certify_run(job(data, n=4000, **question), tmp_path / "run")
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert "12/12 inputs" in shown
+    assert (" settled/s" in shown) == bool(question)
+
+
+@pytest.mark.parametrize("policy", ["fixed", "search"])
+def test_killed_and_resumed_gives_what_an_unbroken_run_gives(tmp_path: Path, policy: str) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", count=30)
+    asked = job(data, policy=policy, batch_size=40)
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    command = [
+        sys.executable,
+        "-m",
+        "ddrs",
+        "certify",
+        "--data",
+        data,
+        "--model",
+        "py:support.toy:linear",
+    ]
+    command += ["--sigma", "0.5", "--n", "400", "--alpha", "0.01", "--seed", "1"]
+    command += ["--policy", policy, "--batch-size", "40", "--out", str(tmp_path / "broken")]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TOY_SECONDS": "0.01"}
+    journal = tmp_path / "broken" / "certificates.partial"
+    for lines in (1, 4):  # killed twice
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
+                assert process.poll() is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "broken" / "summary.json").exists()
+    certify_run(asked, tmp_path / "broken", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+
+
+def test_a_stored_answer_that_was_not_written_is_given_on_resume(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    certify_run(asked, tmp_path / "run", quiet=True)
+    before = rows(tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pylist()
+    for name in ("certificates.parquet", "summary.json"):
+        (tmp_path / "run" / name).unlink()
+    journal = tmp_path / "run" / "certificates.partial"
+    journal.write_text("".join(json.dumps(row) + "\n" for row in table[:5]))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == before  # outcomes too: not one is inherited from itself
+
+
+def stop_half_way(asked: CertifyJob, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_FAILS_AFTER", "10000")
+    with pytest.raises(ModelError):
+        certify_run(asked, run, quiet=True)
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    assert 0 < len((run / "certificates.partial").read_text().splitlines()) < 12
+
+
+def test_a_memory_in_the_process_is_filled_again_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search", memory="memory://")
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    stop_half_way(asked, tmp_path / "broken", monkeypatch)
+    summary = certify_run(asked, tmp_path / "broken", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+    stored = [row for row in rows(tmp_path / "whole") if row["outcome"] != "abstained"]
+    assert summary["memory"]["entries"] == len(stored)
+
+
+def test_a_memory_that_lost_answers_is_refused_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    kept = (tmp_path / "run" / "certificates.partial").read_text()
+    for file in (tmp_path / "run").glob("memory.db*"):
+        file.unlink()
+    with pytest.raises(RunError, match="does not hold the answer"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "certificates.partial").read_text() == kept
+
+
+def test_a_memory_that_cannot_be_opened_leaves_the_directory_free(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    wrong = job(data, policy="search", memory=f"sqlite:///{tmp_path / 'missing' / 'm.db'}")
+    with pytest.raises(StoreError):
+        certify_run(wrong, tmp_path / "run", quiet=True)
+    certify_run(job(data, policy="search"), tmp_path / "run", quiet=True)
+    assert len(rows(tmp_path / "run")) == 12
+
+
+def test_a_password_opens_the_memory_and_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def stand_in(url: str, **options: object) -> Memory:
+        opened.append((url, options))
+        return Memory(f"sqlite:///{tmp_path}/m.db", norm=None if opened[1:] else "l2")
+
+    monkeypatch.setattr("ddrs.engines.local.certify.Memory", stand_in)
+    data = toy.write_inputs(tmp_path / "data.npz")
+    secret, shown = "postgresql://me:secret@host/db", "postgresql://me@host/db"
+    asked = job(data, policy="search", memory=secret)
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    # resumed with the password elsewhere, as PGPASSWORD would have it
+    certify_run(replace(asked, memory=shown), tmp_path / "run", quiet=True)
+    options = {"norm": "l2", "read_only": False}
+    assert opened == [(secret, options), (shown, options)]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["memory"] == shown
+    written = [path.read_bytes() for path in (tmp_path / "run").iterdir()]
+    assert not any(b"secret" in content for content in written)
+
+
+def test_the_scale_of_another_noise_is_not_taken_over(tmp_path: Path) -> None:
+    training = TrainingConfig(sigma=0.3, epochs=1)
+    train_run(TrainJob("digits", "digits-cnn", training), tmp_path / "model", quiet=True)
+    asked = CertifyJob("digits", str(tmp_path / "model"), noise="uniform", n=100, limit=2)
+    with pytest.raises(ConfigurationError, match="give --sigma"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    summary = certify_run(replace(asked, sigma=0.5), tmp_path / "run", quiet=True)
+    assert summary["norm"] == "l1"
+
+
+def test_a_model_that_fails_stops_the_run_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    certify_run(job(data), tmp_path / "whole", quiet=True)
+    monkeypatch.setenv("TOY_FAILS_AFTER", "2000")
+    with pytest.raises(ModelError, match=r"inputs \d+ to \d+ of npz.*the toy broke.*sigma 0\.5"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    kept = (tmp_path / "run" / "certificates.partial").read_text().splitlines()
+    assert 0 < len(kept) < 12
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    certify_run(job(data), tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_a_bad_input_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", x3=np.nan)
+    with pytest.raises(DataError, match="3"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+
+
+def test_changed_data_is_refused_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    monkeypatch.setenv("TOY_FAILS_AFTER", "2000")
+    with pytest.raises(ModelError):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    monkeypatch.delenv("TOY_FAILS_AFTER")
+    kept = (tmp_path / "run" / "certificates.partial").read_text()
+    toy.write_inputs(tmp_path / "data.npz", seed=5)
+    with pytest.raises(RunError, match="the data changed"):
+        certify_run(job(data), tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "certificates.partial").read_text() == kept
+
+
+def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    with pytest.raises(DataError):
+        certify_run(job("npz:missing.npz"), tmp_path / "run", quiet=True)
+    with pytest.raises(ModelError, match=r"\[1, 3\].*got \[1, 2\]"):
+        certify_run(job(data, model="py:support.toy:narrow"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [
+        (lambda size: 0.01 * size, [1, 8, 64, 400, 400]),  # a few seconds of fast inputs
+        (lambda size: 5.0 * size, [1, 2, 1, 1]),  # nothing gained together
+        (lambda size: 8.0 + 2.2 * size, [1, 2, 4, 8, 16, 8, 8]),  # gained together, up to 8
+        (lambda size: 20.0 + 0.1 * size, [1, 2, 4, 8, 16, 32, 64, 128, 234]),  # up to a minute
+        (lambda size: 100.0, [1, 1, 1]),
+    ],
+)
+def test_a_group_is_a_few_seconds_of_work_or_what_is_faster_together(
+    seconds: Callable[[int], float], sizes: list[int]
+) -> None:
+    group = GroupSize()
+    for size in sizes:
+        assert group.now == size
+        group.took(seconds(size))

@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ddrs.errors import DataError
+from ddrs.runs.logs import write_log
+from ddrs.runs.rows import Row
+from ddrs.runs.table import read_rows, read_run, read_runs, read_sigmas
+
+ROWS = [Row(0, 3, 3, 0.123456789, True, 1.5), Row(7, 2, -1, 0.0, False, 2.0)]
+COLUMNS: dict[str, list[Any]] = {
+    "index": [0, 7],
+    "label": [3, 2],
+    "prediction": [3, -1],
+    "radius": [0.123456789, 0.0],
+    "correct": [True, False],
+    "sigma": [0.25, 0.3],
+    "seconds": [1.5, 2.0],
+    "input_digest": ["a", "b"],
+}
+
+
+def make_run(
+    path: Path, columns: dict[str, list[Any]] = COLUMNS, summary: object | None = None
+) -> Path:
+    path.mkdir(parents=True)
+    pq.write_table(pa.table(columns), path / "certificates.parquet")
+    if summary is not None:
+        (path / "summary.json").write_text(json.dumps(summary))
+    return path
+
+
+def without(name: str) -> dict[str, list[Any]]:
+    return {key: values for key, values in COLUMNS.items() if key != name}
+
+
+def test_a_run_directory_gives_exact_rows_and_sigmas(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+
+    assert read_rows(run) == ROWS
+    assert read_sigmas(str(run)) == [0.25, 0.3]
+
+
+def test_a_time_for_each_input_is_not_needed(tmp_path: Path) -> None:
+    rows = read_rows(make_run(tmp_path / "run", without("seconds")))
+
+    assert [row.seconds for row in rows] == [None, None]
+
+
+def test_a_log_gives_rows_and_no_sigmas(tmp_path: Path) -> None:
+    log = tmp_path / "sigma_0.25"
+    write_log(ROWS, log)
+
+    assert [row.radius for row in read_rows(log)] == [0.1234, 0.0]
+    assert read_sigmas(log) is None
+    name, rows, summary = read_run(log)
+    assert (name, rows, summary) == ("sigma_0.25", read_rows(log), None)
+
+
+def test_a_run_comes_with_its_name_and_summary(tmp_path: Path) -> None:
+    summary = {"inputs": 2, "votes": 99}
+
+    assert read_run(make_run(tmp_path / "ds", summary=summary)) == ("ds", ROWS, summary)
+    assert read_run(make_run(tmp_path / "unfinished")) == ("unfinished", ROWS, None)
+
+
+def test_the_current_directory_has_a_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_run(tmp_path / "ds"))
+
+    assert read_run(".")[0] == "ds"
+    assert read_runs(["."]) == [("ds", ROWS, None)]
+
+
+def test_names_take_what_tells_the_runs_apart(tmp_path: Path) -> None:
+    logs = [tmp_path / f"noise_{s}" / "test" / "sigma_0.25.tsv" for s in ("0.12", "0.25")]
+    for log in logs:
+        log.parent.mkdir(parents=True)
+        write_log(ROWS, log)
+    run = make_run(tmp_path / "ds")
+
+    assert [name for name, _, _ in read_runs([logs[0], run])] == ["sigma_0.25", "ds"]
+    assert [name for name, _, _ in read_runs(logs)] == [
+        "noise_0.12/test/sigma_0.25",
+        "noise_0.25/test/sigma_0.25",
+    ]
+    assert len(read_runs([run, run])) == 2
+    assert read_runs([]) == []
+
+
+@pytest.mark.parametrize("column", ["index", "label", "prediction", "radius", "correct"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    run = make_run(tmp_path / "run", without(column))
+
+    with pytest.raises(DataError, match=rf"certificates\.parquet has no column {column}$"):
+        read_rows(run)
+
+
+def test_an_empty_cell_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", COLUMNS | {"radius": [0.5, None]})
+
+    with pytest.raises(DataError, match="empty cells in column radius"):
+        read_rows(run)
+
+
+def test_directories_that_are_no_finished_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no certificates\.parquet"):
+        read_rows(tmp_path)
+    (tmp_path / "certificates.parquet").mkdir()
+    with pytest.raises(DataError, match="damaged"):
+        read_rows(tmp_path)
+
+
+def test_a_cut_off_parquet_file_is_one_clear_error(tmp_path: Path) -> None:
+    file = make_run(tmp_path / "run") / "certificates.parquet"
+    content = file.read_bytes()[:-10]
+    file.write_bytes(content)
+
+    with pytest.raises(DataError, match="damaged or not a parquet file"):
+        read_sigmas(file.parent)
+
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("summary", [{"inputs": 3}, {}, [2]])
+def test_a_summary_of_other_rows_is_refused(tmp_path: Path, summary: object) -> None:
+    run = make_run(tmp_path / "run", summary=summary)
+
+    with pytest.raises(DataError, match="not the summary of the 2 inputs"):
+        read_run(run)
+
+
+def test_a_damaged_summary_is_one_clear_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "summary.json").write_text('{"inputs": 2')
+
+    with pytest.raises(DataError, match="not readable JSON"):
+        read_run(run)

@@ -1,0 +1,161 @@
+"""A study whose certificates are made up."""
+
+import json
+import shutil
+from itertools import dropwhile, takewhile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from support.scripts import load
+
+for needed in ("texts", "stream", "attack"):
+    load(needed)
+stored, figures, probes = load("stored"), load("figures"), load("probes")
+cells = load("cells")
+for needed in ("paper", "tables", "deployable", "limits"):
+    load(needed)
+report = load("report")
+
+MODELS = {
+    "one": 'method = "gaussian"',
+    "two": 'method = "gaussian"',
+    "each": 'method = "gaussian"\ndata-dependent = true',
+    "range": 'method = "macer"\nsigma-range = "0.1,0.75"',
+    "box": 'method = "gaussian"\nnoise = "uniform"',
+}
+# name: model and further ones to choose from, certify options, False if it may not be chosen,
+# "confirm" if it is to be confirmed
+ROWS = {
+    "fixed-1": ("one", 'policy = "fixed"', False),
+    "fixed-2": ("two", 'policy = "fixed"', False),
+    "ds-1": ("one", 'policy = "search"'),
+    "ds-2": ("two", 'policy = "search"'),
+}
+# of every input, whatever its radius
+COUNTS = {"count": 900, "runner_up": 20, "n": 1000, "alpha": 0.001, "looks": 2, "norm": "l2"}
+OTHERS = {"outcome": "own", "own_prediction": 0, "own_radius": 0.0, "bound": "one-sided"}
+OTHERS |= {"p_lower": 0.5, "p_upper": 0.5, "n0": 100, "votes": 300, "seed": 0, "version": "0"}
+OTHERS |= {"input_digest": "made up", "model_digest": "made up"}
+
+
+class Study:
+    """A study in a folder of its own, and its results."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.results, self.out = folder, folder / "results", folder / "out"
+        self.results.mkdir()
+        self.has(ROWS)
+        monkeypatch.setattr(stored, "HERE", folder)
+        monkeypatch.setattr(report, "HERE", folder)
+        monkeypatch.setattr(cells, "RESAMPLES", 1000)
+        monkeypatch.setattr(report, "STUDY", folder / "study.toml")
+        pairs = '[["ds-1", "fixed-1"], ["ds-2", "fixed-2"]]'
+        (folder / "study.toml").write_text(f"[differences]\npairs = {pairs}\n")
+
+    def has(self, rows):
+        for kind in ("rows", "models"):
+            shutil.rmtree(self.folder / kind, ignore_errors=True)
+            (self.folder / kind).mkdir()
+        texts = {f"models/{name}": f"{text}\nsigma = 0.25" for name, text in MODELS.items()}
+        for order, (name, (model, options, *chosen)) in enumerate(rows.items()):
+            model, *others = model.split()
+            about = f'title = "Row {name}"\norder = {order}\nmodel = "{model}"'
+            about += f"\nalternatives = {json.dumps(others)}" * bool(others)
+            about += "\ncandidate = false" * (False in chosen)
+            about += "\nconfirm = true" * ("confirm" in chosen)
+            texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
+        for name, text in texts.items():
+            (self.folder / f"{name}.toml").write_text(text)
+
+    def put(
+        self,
+        name,
+        radii,
+        *,
+        validation=None,
+        confirmation=None,
+        sigma=0.25,
+        at_radii=None,
+        training="",
+        validated="",
+        precision="fp32",
+        wrong=None,
+    ):
+        """Results of a row: a radius an input, None for a wrong answer.
+
+        A word for a training, of the row's further results too, sets its classifiers apart. Wrong
+        answers have the radii of `wrong`, None for an abstention, or else a large one.
+        """
+        folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
+        row = stored.read_options(file) if file.exists() else None
+        write_results(folder, radii, sigma, at_radii, row, training, precision, wrong)
+        for part, some in (("validation", validation), ("confirmation", confirmation)):
+            if some is not None:
+                of = validated or training
+                write_results(folder / part, some, sigma, at_radii, row, of, precision)
+
+    def tables(self):
+        report.build(self.results, self.out)
+        return (self.out / "tables.md").read_text()
+
+
+def write_results(
+    folder, radii, sigma, at_radii, row=None, training="", precision="fp32", wrong=None
+):
+    row = row or {"model": "one", "certify": {"policy": "search"}}
+    folder.mkdir(parents=True)
+    correct = [radius is not None for radius in radii]
+    labels = [index % 10 for index in range(len(radii))]
+    answers = [one if right else 9 - one for one, right in zip(labels, correct, strict=True)]
+    # a wrong answer may well have a radius
+    others = iter([3.0] * correct.count(False) if wrong is None else wrong)
+    radii = [next(others) if radius is None else radius for radius in radii]
+    columns = {
+        "index": range(len(radii)),
+        "label": labels,
+        "prediction": [
+            -1 if radius is None else one for one, radius in zip(answers, radii, strict=True)
+        ],
+        "correct": correct,
+        "radius": [radius or 0.0 for radius in radii],
+        "sigma": sigma if isinstance(sigma, list) else [sigma] * len(radii),
+        **{name: [value] * len(radii) for name, value in (COUNTS | OTHERS).items()},
+    }
+    pq.write_table(pa.table(columns), folder / "certificates.parquet")
+    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    config = {"kind": "certify", "data": f"made-up {folder.name}"}
+    options = dict(row["certify"])
+    config |= {"model": f"runs/models/{row['model']}", "noise": options.pop("noise", "gaussian")}
+    start = {"initial": 0.25, "low": None, "high": None}
+    config["policy"] = {"name": options.pop("policy"), **start, **options}
+    config["model_digest"] = f"digest of {row['model']} {training}"
+    if "alternatives" in row:
+        config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
+        names = [row["model"], *row["alternatives"]]
+        config["model_digests"] = [f"digest of {name} {training}" for name in names]
+    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001, "precision": precision}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    return Study(tmp_path, monkeypatch)
+
+
+def section(text, *headings):
+    """What is below headings, each looked for after the one before, up to the next heading."""
+    for heading in headings:
+        text = text.partition(f"{heading}\n")[2]
+        assert text, heading
+    return text.partition("\n#")[0]
+
+
+def table(text):
+    """The lines of the first table by their first cell: the other cells by their columns' names."""
+    lines = [*takewhile(bool, dropwhile(lambda line: line[:1] != "|", text.splitlines()))]
+    names, _, *cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(line) for line in lines}) == 1  # aligned
+    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}

@@ -1,0 +1,53 @@
+"""A toy classifier and dataset for whole jobs: `py:support.toy:linear` on `npz:` files."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SHAPE = (2, 3)
+CLASSES = 3
+
+
+class Linear(nn.Module):
+    """Three linear scores of six features; it can be told to be slow, or to fail after a while."""
+
+    def __init__(self, seed: int = 3) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.weight = nn.Parameter(torch.randn(6, CLASSES, generator=generator))
+        self.rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        self.rows += len(x)
+        if self.rows > int(os.environ.get("TOY_FAILS_AFTER", str(10**12))):
+            raise RuntimeError("the toy broke")
+        return x.flatten(1) @ self.weight
+
+
+def linear() -> Linear:
+    return Linear()
+
+
+def another() -> Linear:
+    return Linear(seed=4)
+
+
+def narrow() -> nn.Module:
+    """A network with too few classes for the data."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+
+
+def write_inputs(path: Path, count: int = 12, seed: int = 0, **changes: float) -> str:
+    """Write a dataset and give its spec; `changes` sets single values, as in `x3=nan`."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, *SHAPE)).astype(np.float32)
+    scores = x.reshape(count, -1) @ Linear().weight.detach().numpy()
+    for name, value in changes.items():
+        x[int(name[1:]), 0, 0] = value
+    np.savez(path, x=x, y=scores.argmax(axis=1).astype(np.int64))
+    return f"npz:{path}"

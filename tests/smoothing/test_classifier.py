@@ -89,7 +89,7 @@ def test_the_bounds_never_see_the_votes_that_select():
     x = points(20)
     classifier = smoothed(Table(8, 4), 4, sigma=0.8, n0=400)
     inputs = [classifier.certify(x[row : row + 1])[0] for row in range(20)]
-    selection = classifier.base.count_each(Inputs.of(x, 0), 0.8, 400, "selection")
+    selection = classifier.alternatives.classifiers[0].count_each(Inputs.of(x, 0), 0.8, 400, "selection")
     assert [c.count for c in inputs] != selection.max(axis=1).tolist()
 
 

@@ -80,13 +80,25 @@ class Table(nn.Module):
 
 
 class Recorder(nn.Module):
-    """Passes on to another model and notes the rows of every batch; fails after `limit` batches."""
+    """Passes on to another model and notes the rows of every batch; fails after `limit` batches.
+
+    The batches of the check before the first vote are not among them.
+    """
+
+    CHECK = (3, 1, 2)
 
     def __init__(self, model: nn.Module, limit: float = float("inf")) -> None:
         super().__init__()
         self.model = model
         self.limit = limit
-        self.batches: list[int] = []
+        self._batches: list[int] = []
+
+    @property
+    def batches(self) -> list[int]:
+        for start in range(len(self._batches) - 2):
+            if tuple(self._batches[start : start + 3]) == self.CHECK:
+                return self._batches[:start] + self._batches[start + 3 :]
+        return self._batches
 
     @property
     def rows(self) -> int:
@@ -95,7 +107,7 @@ class Recorder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if len(self.batches) >= self.limit:
             raise RuntimeError("out of luck")
-        self.batches.append(len(x))
+        self._batches.append(len(x))
         return self.model(x)
 
 

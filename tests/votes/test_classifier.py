@@ -128,7 +128,7 @@ def test_no_votes_at_no_inputs():
     ("model", "message"),
     [
         (Table(5, 4), "failed on a torch.float32 batch of shape"),
-        (Table(8, 3), r"scores of shape \[10, 4\].*got \[10, 3\]"),
+        (Table(8, 3), r"scores of shape \[3, 4\].*got \[3, 3\]"),
         (Returns(lambda x: x.new_zeros(len(x), 4, 1)), "got"),
         (Returns(lambda x: (x[:, :4], x)), "got tuple"),
         (Returns(lambda x: x[:, :4] * float("nan")), "NaN"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Floats", "Source", "Stream", "check_seed", "fresh_seed"]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 CHUNK_ELEMENTS = 65_536  # long enough to repay the making of a generator, short enough to skip
 
@@ -83,7 +83,7 @@ class Stream:
         return max(1, CHUNK_ELEMENTS // max(1, prod(self.shape)))
 
     def fill(self, out: Floats, noise: Noise) -> None:
-        """Write the next `len(out)` draws into `out`, `[draws, *shape]` float32, C-contiguous."""
+        """Write the next draws into `out`, `[draws, *shape]` float32 or float64, C-contiguous."""
         done = 0
         while done < len(out):
             if self._generator is None or self.position % self.chunk == 0:

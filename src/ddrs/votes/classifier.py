@@ -18,6 +18,7 @@ from ddrs.errors import ConfigurationError, ModelError
 from ddrs.networks.compiled import CompiledNetwork, check_compilable
 from ddrs.networks.forward import EagerNetwork, Network
 from ddrs.networks.identity import model_digest
+from ddrs.networks.independence import ROWS, check_independent, unchanged_buffers
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Noise
 from ddrs.votes.batching import Backlog, BatchSize
@@ -29,6 +30,9 @@ Segments = list[tuple[int, int]]  # a batch: (request, rows)
 
 # Measured once in a process for each classifier, input shape, device and number of threads.
 _BATCH_SIZES: dict[tuple[object, ...], BatchSize] = {}
+
+# Classifiers, input shapes and devices whose votes were seen to be independent by this process.
+_INDEPENDENT: set[tuple[object, ...]] = set()
 
 
 class NoisyClassifier:
@@ -140,9 +144,11 @@ class NoisyClassifier:
             ModelError: see `scores`.
         """
         counts = np.zeros((len(requests), self.num_classes), dtype=np.int64)
+        if requests:
+            self._check_independent(inputs, requests[0])
         network = self._network(inputs.shape)
         backlog = Backlog(request.n for request in requests)
-        x = inputs.x.to("cpu", torch.promote_types(inputs.x.dtype, torch.float32)).numpy()
+        x = _on_host(inputs)
 
         def batches(size: int, most: int | None) -> Iterator[tuple[Segments, Tensor]]:
             made = 0
@@ -163,6 +169,24 @@ class NoisyClassifier:
             if search:
                 search.record(full, time.perf_counter() - start)
         return counts
+
+    def _check_independent(self, inputs: Inputs, request: VoteRequest) -> None:
+        """Before the first vote: refuse a network whose votes are seen not to be independent."""
+        key = (self.digest, inputs.shape, self.device)
+        if key in _INDEPENDENT:
+            return
+        probe = inputs.stream(request.row, "independence")
+        rows = [VoteRequest(request.row, request.sigma, ROWS, probe)]
+        noisy = torch.from_numpy(_noisy(_on_host(inputs), rows, [(0, ROWS)], self.noise))
+        network = self._network(inputs.shape)
+
+        def scores(batch: Tensor) -> Tensor:
+            ((_, found),) = network.run([(None, batch)])
+            return found
+
+        with unchanged_buffers(self.model):
+            check_independent(scores, noisy.to(self.device, inputs.x.dtype), self.precision)
+        _INDEPENDENT.add(key)
 
     def _network(self, shape: tuple[int, ...]) -> Network:
         if not self.compile:
@@ -194,22 +218,28 @@ class NoisyClassifier:
         )
 
 
+def _on_host(inputs: Inputs) -> npt.NDArray[np.floating]:
+    """The inputs where noise is drawn, in float32 at least."""
+    x = inputs.x.to("cpu", torch.promote_types(inputs.x.dtype, torch.float32))
+    found: npt.NDArray[np.floating] = x.numpy()
+    return found
+
+
 def _noisy(
     x: npt.NDArray[np.floating], requests: Sequence[VoteRequest], segments: Segments, noise: Noise
 ) -> npt.NDArray[np.floating]:
     """The rows x + sigma e of one batch, `[rows, *input]`, in the precision of `x`."""
     rows = sum(take for _, take in segments)
-    draws = np.empty((rows, *x.shape[1:]), dtype=np.float32)
-    noisy = draws if x.dtype == draws.dtype else np.empty(draws.shape, dtype=x.dtype)
+    draws = np.empty((rows, *x.shape[1:]), dtype=x.dtype)
     end = 0
     for index, take in segments:
         start, end = end, end + take
         request = requests[index]
         request.stream.fill(draws[start:end], noise)
-        shifted = noisy[start:end]
-        np.multiply(draws[start:end], request.sigma, out=shifted, dtype=x.dtype)
+        shifted = draws[start:end]
+        np.multiply(shifted, request.sigma, out=shifted, dtype=x.dtype)
         shifted += x[request.row]
-    return noisy
+    return draws
 
 
 def _tally(counts: npt.NDArray[np.int64], segments: Segments, votes: npt.NDArray[np.int64]) -> None:

@@ -9,16 +9,16 @@ from ddrs.errors import RunError
 from ddrs.evaluation.comparison import compare, render
 from ddrs.evaluation.curves import certified_accuracy_figure
 from ddrs.files import write_atomically
-from ddrs.jobs.certify import CertifyJob, PolicyName
+from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
 from ddrs.runs.table import read_runs, read_sigmas
+from ddrs.sigma.policies import POLICIES
 from ddrs.training.config import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]
 
 SIGMA = 0.35
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
-POLICIES: tuple[PolicyName, ...] = ("fixed", "gradient", "search")
 
 
 @dataclass(frozen=True)

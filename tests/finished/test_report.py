@@ -24,7 +24,7 @@ def finished(tmp_path: Path) -> Path:
     data = toy.write_inputs(tmp_path / "data.npz")
     job = CertifyJob(
         data, "py:support.toy:linear", alternatives=("py:support.toy:another",), policy="search",
-        sigma=0.5, n=400, at_radii=(0.25, 0.5), search_votes=200, limit=8,
+        sigma=0.5, n=400, at_radii=(0.25, 0.5), settings={"votes": 200}, limit=8,
     )  # fmt: skip
     certify_run(job, tmp_path / "run", quiet=True)
     return tmp_path / "run"
@@ -71,8 +71,9 @@ def test_what_the_certificates_are_about_is_said(
     changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
+    settings = {"votes": 200} if changes.get("policy") == "search" else {}
     job = CertifyJob(
-        data, "py:support.toy:linear", sigma=0.5, n=400, search_votes=200, seed=1, **changes
+        data, "py:support.toy:linear", sigma=0.5, n=400, settings=settings, seed=1, **changes
     )
     certify_run(job, tmp_path / "run", quiet=True)
     write_report([tmp_path / "run"], tmp_path / "page.html")
@@ -87,7 +88,7 @@ def test_inputs_that_a_read_only_memory_does_not_know_are_told(finished: Path) -
     config = json.loads((finished / "config.json").read_text())
     job = CertifyJob(
         config["data"], "py:support.toy:linear", alternatives=("py:support.toy:another",),
-        policy="search", sigma=0.5, n=400, search_votes=200, memory=url, read_only=True,
+        policy="search", sigma=0.5, n=400, settings={"votes": 200}, memory=url, read_only=True,
     )  # fmt: skip
     certify_run(job, finished.parent / "reader", quiet=True)
     out = finished.parent / "page.html"

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ddrs.display.rounding import rounded_down
-from ddrs.finished.orders import Orders, Spread
-from ddrs.memory.statistics import Group, Statistics
+
+if TYPE_CHECKING:
+    from ddrs.finished.orders import Orders, Spread
+    from ddrs.memory.statistics import Group, Statistics
 
 __all__ = ["orders_table", "statistics_table"]
 
@@ -17,7 +20,7 @@ DIGITS = 4
 ABOUT = ("norm", "shape", "noise", "model_digest")
 
 
-def statistics_table(found: Statistics) -> str:
+def statistics_table(found: "Statistics") -> str:
     """What is in a memory."""
     names = ["class", "entries", "own", "trimmed", "inherited"]
     names += ["least radius", "median", "mean", "largest"]
@@ -38,7 +41,7 @@ def statistics_table(found: Statistics) -> str:
     return "\n".join(lines)
 
 
-def orders_table(found: Orders) -> str:
+def orders_table(found: "Orders") -> str:
     """How a run's figures depend on the order of its inputs."""
     rows = [
         [f"r={radius:g}", *(f"{value:.{DIGITS}f}" for value in _values(s))]
@@ -54,13 +57,13 @@ def orders_table(found: Orders) -> str:
     )
 
 
-def _group(name: str, group: Group) -> list[str]:
+def _group(name: str, group: "Group") -> list[str]:
     counts = (group.entries, group.own, group.trimmed, group.inherited)
     radii = (group.least, group.median, group.mean, group.largest)
     return [name, *map(str, counts), *(rounded_down(radius, DIGITS) for radius in radii)]
 
 
-def _values(spread: Spread) -> tuple[float, ...]:
+def _values(spread: "Spread") -> tuple[float, ...]:
     return spread.run, spread.lowest, spread.median, spread.highest
 
 

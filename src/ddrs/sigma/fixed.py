@@ -1,12 +1,12 @@
 """One noise scale for all inputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ddrs.sigma.policy import SigmaChoice, check_range
+from ddrs.sigma.policy import INITIAL_OPTION, SigmaChoice, check_range
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
@@ -24,7 +24,7 @@ class FixedSigma:
         ConfigurationError: sigma is not positive and finite.
     """
 
-    sigma: float
+    sigma: float = field(metadata=INITIAL_OPTION)
     per_input: ClassVar[bool] = False
     cost: ClassVar[int] = 0
 

@@ -1,7 +1,7 @@
 """Algorithm 1 of DDRS: ascend a differentiable estimate of the radius in sigma."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +12,14 @@ from torch import Tensor
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import Noise
 from ddrs.noise.streams import Source
-from ddrs.sigma.policy import SigmaChoice, check_range, estimated_radius
+from ddrs.sigma.policy import (
+    HIGH_OPTION,
+    INITIAL_OPTION,
+    LOW_OPTION,
+    SigmaChoice,
+    check_range,
+    estimated_radius,
+)
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
@@ -75,12 +82,15 @@ class GradientSigma:
         ConfigurationError: not 0 < low <= initial <= high, steps < 0, lr <= 0 or n < 1.
     """
 
-    initial: float
-    low: float | None = None
-    high: float | None = None
-    steps: int = 900
-    lr: float = 1e-4
-    n: int = 1
+    initial: float = field(metadata=INITIAL_OPTION)
+    low: float | None = field(default=None, metadata=LOW_OPTION)
+    high: float | None = field(default=None, metadata=HIGH_OPTION)
+    steps: int = field(default=900, metadata={"metavar": "K", "help": "Ascent steps of gradient."})
+    lr: float = field(default=1e-4, metadata={"metavar": "LR", "help": "Step size of gradient."})
+    n: int = field(
+        default=1,
+        metadata={"flag": "--draws", "metavar": "N", "help": "Draws per step of gradient."},
+    )
     per_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

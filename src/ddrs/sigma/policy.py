@@ -12,7 +12,23 @@ from ddrs.noise.distributions import Noise
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
-__all__ = ["SigmaChoice", "SigmaPolicy", "check_range", "estimated_radius"]
+__all__ = [
+    "HIGH_OPTION",
+    "INITIAL_OPTION",
+    "LOW_OPTION",
+    "SigmaChoice",
+    "SigmaPolicy",
+    "check_range",
+    "estimated_radius",
+]
+
+INITIAL_OPTION = {
+    "flag": "--sigma",
+    "metavar": "S",
+    "help": "Fixed sigma, or where a policy starts. Default: the model's training noise.",
+}
+LOW_OPTION = {"metavar": "S", "help": "Least sigma of a policy."}
+HIGH_OPTION = {"metavar": "S", "help": "Largest sigma of a policy."}
 
 SPREAD = 4.0  # by default a policy looks between initial / SPREAD and initial * SPREAD
 

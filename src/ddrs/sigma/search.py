@@ -1,6 +1,6 @@
 """A search that reads the radius off a curve fitted to votes at a few scales."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import special
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import Noise
-from ddrs.sigma.policy import SigmaChoice, check_range
+from ddrs.sigma.policy import HIGH_OPTION, INITIAL_OPTION, LOW_OPTION, SigmaChoice, check_range
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs, VoteRequest
 
@@ -58,10 +58,13 @@ class SearchSigma:
         ConfigurationError: not 0 < low <= initial <= high, or too few votes for the scales.
     """
 
-    initial: float
-    low: float | None = None
-    high: float | None = None
-    votes: int = 2000
+    initial: float = field(metadata=INITIAL_OPTION)
+    low: float | None = field(default=None, metadata=LOW_OPTION)
+    high: float | None = field(default=None, metadata=HIGH_OPTION)
+    votes: int = field(
+        default=2000,
+        metadata={"flag": "--search-votes", "metavar": "N", "help": "Votes per input of search."},
+    )
     per_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -18,6 +18,9 @@ from ddrs.training.sigmas import DataDependent
 
 __all__ = ["TrainingConfig", "preset"]
 
+OBJECTIVE_PANEL, SCHEDULE_PANEL = "Objective", "Schedule"
+SIGMAS_PANEL = "A sigma for each example"
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -52,24 +55,106 @@ class TrainingConfig:
         ConfigurationError: a value that can never work.
     """
 
-    method: str = "gaussian"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    sigma: float = 0.25
-    noise: str = "gaussian"
-    data_dependent: DataDependent | None = None
-    sigma_range: Sequence[float] | None = None
-    epochs: int = 60
-    batch_size: int = 64
-    lr: float = 0.1
-    schedule: Schedule = "one-cycle"
-    milestones: Sequence[int] = ()
-    gamma: float = 0.1
+    method: str = field(
+        default="gaussian",
+        metadata={
+            "metavar": "NAME",
+            "help": "gaussian, smoothadv, macer.",
+            "panel": OBJECTIVE_PANEL,
+        },
+    )
+    options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "flag": "--option",
+            "metavar": "NAME=VALUE",
+            "help": "A hyperparameter of the objective, e.g. epsilon=0.5 (smoothadv: attack, "
+            "epsilon, steps, m, warmup, relative) or k=4 (macer: k, weight, gamma, beta). Any "
+            "number of times.",
+            "panel": OBJECTIVE_PANEL,
+        },
+    )
+    sigma: float = field(
+        default=0.25,
+        metadata={"metavar": "S", "help": "Sigma of the training noise.", "required": True},
+    )
+    noise: str = field(
+        default="gaussian",
+        metadata={"metavar": "NAME", "help": "gaussian certifies l2 balls, uniform l1 balls."},
+    )
+    data_dependent: DataDependent | None = field(
+        default=None,
+        metadata={
+            "help": "Give every example a sigma of its own (Algorithm 2 of the paper).",
+            "panel": SIGMAS_PANEL,
+        },
+    )
+    sigma_range: Sequence[float] | None = field(
+        default=None,
+        metadata={
+            "metavar": "LOW,HIGH",
+            "help": "Instead: a sigma between these at random for every example in every step, for "
+            "a classifier that is certified at sigmas chosen per input.",
+            "panel": SIGMAS_PANEL,
+        },
+    )
+    epochs: int = field(
+        default=60,
+        metadata={"metavar": "E", "help": "Passes over the data.", "panel": SCHEDULE_PANEL},
+    )
+    batch_size: int = field(
+        default=64,
+        metadata={"metavar": "B", "help": "Examples per step.", "panel": SCHEDULE_PANEL},
+    )
+    lr: float = field(
+        default=0.1,
+        metadata={"metavar": "LR", "help": "Highest learning rate.", "panel": SCHEDULE_PANEL},
+    )
+    schedule: Schedule = field(
+        default="one-cycle", metadata={"help": "How it changes.", "panel": SCHEDULE_PANEL}
+    )
+    milestones: Sequence[int] = field(
+        default=(),
+        metadata={
+            "metavar": "E,E,...",
+            "help": "Epochs after which step lowers it.",
+            "panel": SCHEDULE_PANEL,
+        },
+    )
+    gamma: float = field(
+        default=0.1,
+        metadata={"metavar": "G", "help": "Factor of step.", "panel": SCHEDULE_PANEL},
+    )
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    augment: bool = False
-    validation: float = 0.0
-    precision: Precision = "fp32"
-    seed: int = 0
+    weight_decay: float = field(
+        default=5e-4,
+        metadata={
+            "metavar": "W",
+            "help": "l2 penalty on the weights.",
+            "panel": SCHEDULE_PANEL,
+        },
+    )
+    augment: bool = field(
+        default=False,
+        metadata={
+            "flag": "--augment/--no-augment",
+            "help": "Flip images and crop them at random; a preset does.",
+            "panel": SCHEDULE_PANEL,
+        },
+    )
+    validation: float = field(
+        default=0.0,
+        metadata={
+            "metavar": "V",
+            "help": "Training examples to hold out, a share below 1 or a number; the epoch that "
+            "does best on them under noise is the result. With 0 it is the last.",
+            "panel": SCHEDULE_PANEL,
+        },
+    )
+    precision: Precision = field(
+        default="fp32", metadata={"help": "Arithmetic of the passes.", "panel": SCHEDULE_PANEL}
+    )
+    seed: int = field(default=0, metadata={"metavar": "K", "help": "Key of all randomness."})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", list(self.milestones))  # as JSON gives them back

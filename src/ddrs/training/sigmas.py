@@ -1,7 +1,7 @@
 """A noise scale for every training example (DDRS, Algorithm 2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +41,55 @@ class DataDependent:
         ConfigurationError: a value that can never work.
     """
 
-    warmup: int | None = None
-    steps: int = 1
-    lr: float = 1e-4
-    n: int = 1
-    low: float | None = None
-    high: float | None = None
+    warmup: int | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-warmup",
+            "metavar": "E",
+            "help": "First epochs with one sigma. Default: a quarter of all.",
+        },
+    )
+    steps: int = field(
+        default=1,
+        metadata={
+            "flag": "--sigma-steps",
+            "metavar": "K",
+            "help": "Ascent steps per training step.",
+        },
+    )
+    lr: float = field(
+        default=1e-4,
+        metadata={
+            "flag": "--sigma-lr",
+            "metavar": "LR",
+            "help": "Their step size. The default is that published for 200 epochs; a short "
+            "training needs more to move at all, e.g. 0.02.",
+        },
+    )
+    n: int = field(
+        default=1,
+        metadata={
+            "flag": "--sigma-draws",
+            "metavar": "N",
+            "help": "Noise draws per ascent step.",
+        },
+    )
+    low: float | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-low",
+            "metavar": "S",
+            "help": "Least sigma. Default: --sigma / 4.",
+        },
+    )
+    high: float | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-high",
+            "metavar": "S",
+            "help": "Largest sigma. Default: 4 times --sigma.",
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.lr < float("inf") or self.n < 1:

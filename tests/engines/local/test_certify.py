@@ -137,13 +137,13 @@ def test_a_question_stops_inputs_one_by_one(
     asked = job(data, policy=policy, n=4000, **question)
     summary = certify_run(asked, tmp_path / "run", quiet=True)
     table = rows(tmp_path / "run")
-    times = Estimation(4000, stopping=asked.question).times
+    times = Estimation(4000, stopping=asked.stopping).times
     assert {row["looks"] for row in table} == {len(times)}
     assert {row["n"] for row in table} <= set(times)
     assert len({row["n"] for row in table}) > 1
     assert summary["n"] is None
     assert summary["n_at_most"] == 4000
-    assert summary["question"] == str(asked.question)
+    assert summary["question"] == str(asked.stopping)
     assert summary["votes"] == sum(row["votes"] for row in table)  # type: ignore[misc]
     assert ("0.30" in summary["certified_accuracy"]) == ("at_radii" in question)
     for size in (1, 7):

@@ -101,7 +101,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
                 memory_entries=None if memory is None else len(memory),
                 radii=sorted({*DEFAULT_RADII, *(job.at_radii or ())}),
                 n_at_most=job.n,
-                question=None if job.question is None else str(job.question),
+                question=None if job.stopping is None else str(job.stopping),
             )
         run.finish(summary)
         return summary
@@ -124,7 +124,7 @@ def _certify_rest(
     title = f"certify {dataset.name} ({run.config['policy']['name']})"
     votes_done = len(done) * smoothed.cost
     # The bar goes by the most votes that inputs can take: those that a question spares count too.
-    unit = "votes" if job.question is None else "settled"
+    unit = "votes" if job.stopping is None else "settled"
     with ProgressBar(title, total * smoothed.cost, unit, done=votes_done, quiet=quiet) as bar:
         smoothed.on_votes(bar.advance)
         while rest:

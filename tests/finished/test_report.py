@@ -58,10 +58,17 @@ def test_the_command_on_the_page_makes_the_same_run_again(
     [
         ({}, "All certificates are about one smoothed classifier."),
         ({"memory": "run"}, "a memory of certified regions answers first"),
-        ({"policy": "search"}, "a memory of certified regions answers first"),
-        ({"policy": "search", "memory": "none"}, "they do NOT hold together"),
         (
-            {"policy": "search", "memory": "none", "low": 0.5, "high": 0.5,
+            {"policy": "search", "settings": {"votes": 200}},
+            "a memory of certified regions answers first",
+        ),
+        (
+            {"policy": "search", "memory": "none", "settings": {"votes": 200}},
+            "they do NOT hold together",
+        ),
+        (
+            {"policy": "search", "memory": "none",
+             "settings": {"low": 0.5, "high": 0.5, "votes": 200},
              "alternatives": ("py:support.toy:another",)},
             "they do NOT hold together",
         ),
@@ -71,10 +78,7 @@ def test_what_the_certificates_are_about_is_said(
     changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
-    settings = {"votes": 200} if changes.get("policy") == "search" else {}
-    job = CertifyJob(
-        data, "py:support.toy:linear", sigma=0.5, n=400, settings=settings, seed=1, **changes
-    )
+    job = CertifyJob(data, "py:support.toy:linear", sigma=0.5, n=400, seed=1, **changes)
     certify_run(job, tmp_path / "run", quiet=True)
     write_report([tmp_path / "run"], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()

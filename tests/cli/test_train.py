@@ -74,6 +74,12 @@ def test_a_dry_run_says_how_long_it_takes(
     assert not out.exists()
 
 
+def test_sigma_is_not_chosen_by_saying_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "train", "--data", "digits", "--out", "out")
+    assert code == 2
+    assert "--sigma" in err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -2,11 +2,11 @@
 
 A field describes its option: type and default are the field's, and its `metadata` holds
 
-- `help`: what the option says; a field without it has no option,
+- `help`: what the option says; a field without it has no option, and a text with "Default:" in it
+  says itself what the default is,
 - `metavar`: the word for its value, unless that is one of a few,
 - `flag`: its name, where that is not the field's,
-- `panel`: the heading that it stands under,
-- `required`: True where the command has no default although the field has one.
+- `panel`: the heading that it stands under.
 
 A field that holds another dataclass or None is a switch, and the options of that dataclass are of
 use only with it. Several numbers are one option with commas between; several texts are one option
@@ -16,7 +16,7 @@ each.
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -57,11 +57,13 @@ class Option:
         field: what it fills.
         type: the type of its value; None, and words such as "auto", are what it is without the
             option.
-        panel: the heading that it stands under.
+        required: whether the command cannot do without it.
+        panel: the heading that it stands under; None for the first one.
     """
 
     field: Field[Any]
     type: Any
+    required: bool
     panel: str | None = None
 
     @property
@@ -89,14 +91,15 @@ class Option:
             shown, default = (list[str] if self._element is str else str), None
         elif get_origin(shown) is not Literal and not isinstance(default, shown):
             default = None
-        if about.get("required") or self.field.default is self.field.default_factory:
-            default = inspect.Parameter.empty  # both are MISSING
+        if self.required:
+            default = inspect.Parameter.empty
         elif default is None:
             shown = shown | None
         option = typer.Option(
             self.flag,
             metavar=about.get("metavar"),
             help=about["help"],
+            show_default="Default:" not in about["help"],
             rich_help_panel=self.panel,
         )
         return inspect.Parameter(
@@ -203,8 +206,9 @@ def _own_options(kind: type, panel: str | None = None) -> Iterator[Option]:
     types = get_type_hints(kind)
     for field in fields(kind):
         if "help" in field.metadata:
+            required = field.default is MISSING and field.default_factory is MISSING
             heading = field.metadata.get("panel", panel)
-            yield Option(field, _value_type(types[field.name]), heading)
+            yield Option(field, _value_type(types[field.name]), required, heading)
 
 
 def _value_type(annotation: Any) -> Any:

@@ -1,11 +1,13 @@
 """`ddrs train`."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ddrs.cli.options import Out, given_options, options_of, read_options, takes
+from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
 from ddrs.jobs.train import TrainJob
 from ddrs.training.config import TrainingConfig, preset
 
@@ -27,7 +29,13 @@ EPILOG = """Examples:
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-@takes([*options_of(TrainJob), *options_of(TrainingConfig)])
+def _options() -> Iterator[Option]:
+    """Those of the job and of its configuration; the noise is not chosen by saying nothing."""
+    for option in (*options_of(TrainJob), *options_of(TrainingConfig)):
+        yield replace(option, required=option.required or option.name == "sigma")
+
+
+@takes(_options())
 def train(
     context: typer.Context,
     out: Out,

@@ -76,7 +76,7 @@ class TrainingConfig:
     )
     sigma: float = field(
         default=0.25,
-        metadata={"metavar": "S", "help": "Sigma of the training noise.", "required": True},
+        metadata={"metavar": "S", "help": "Scale of the training noise."},
     )
     noise: str = field(
         default="gaussian",
@@ -100,18 +100,31 @@ class TrainingConfig:
     )
     epochs: int = field(
         default=60,
-        metadata={"metavar": "E", "help": "Passes over the data.", "panel": SCHEDULE_PANEL},
+        metadata={
+            "metavar": "E",
+            "help": "Passes over the data. Default: 60.",
+            "panel": SCHEDULE_PANEL,
+        },
     )
     batch_size: int = field(
         default=64,
-        metadata={"metavar": "B", "help": "Examples per step.", "panel": SCHEDULE_PANEL},
+        metadata={
+            "metavar": "B",
+            "help": "Examples per step. Default: 64.",
+            "panel": SCHEDULE_PANEL,
+        },
     )
     lr: float = field(
         default=0.1,
-        metadata={"metavar": "LR", "help": "Highest learning rate.", "panel": SCHEDULE_PANEL},
+        metadata={
+            "metavar": "LR",
+            "help": "Highest learning rate. Default: 0.1.",
+            "panel": SCHEDULE_PANEL,
+        },
     )
     schedule: Schedule = field(
-        default="one-cycle", metadata={"help": "How it changes.", "panel": SCHEDULE_PANEL}
+        default="one-cycle",
+        metadata={"help": "How it changes. Default: one-cycle.", "panel": SCHEDULE_PANEL},
     )
     milestones: Sequence[int] = field(
         default=(),
@@ -123,14 +136,14 @@ class TrainingConfig:
     )
     gamma: float = field(
         default=0.1,
-        metadata={"metavar": "G", "help": "Factor of step.", "panel": SCHEDULE_PANEL},
+        metadata={"metavar": "G", "help": "Factor of step. Default: 0.1.", "panel": SCHEDULE_PANEL},
     )
     nesterov: bool = True
     weight_decay: float = field(
         default=5e-4,
         metadata={
             "metavar": "W",
-            "help": "l2 penalty on the weights.",
+            "help": "l2 penalty on the weights. Default: 0.0005.",
             "panel": SCHEDULE_PANEL,
         },
     )
@@ -138,7 +151,7 @@ class TrainingConfig:
         default=False,
         metadata={
             "flag": "--augment/--no-augment",
-            "help": "Flip images and crop them at random; a preset does.",
+            "help": "Flip images and crop them at random. Default: no, but yes with a preset.",
             "panel": SCHEDULE_PANEL,
         },
     )

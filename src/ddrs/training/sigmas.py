@@ -54,7 +54,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-steps",
             "metavar": "K",
-            "help": "Ascent steps per training step.",
+            "help": "Ascent steps per training step. Default: 1.",
         },
     )
     lr: float = field(
@@ -62,7 +62,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-lr",
             "metavar": "LR",
-            "help": "Their step size. The default is that published for 200 epochs; a short "
+            "help": "Their step size. Default: 0.0001, as published for 200 epochs; a short "
             "training needs more to move at all, e.g. 0.02.",
         },
     )
@@ -71,7 +71,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-draws",
             "metavar": "N",
-            "help": "Noise draws per ascent step.",
+            "help": "Noise draws per ascent step. Default: 1.",
         },
     )
     low: float | None = field(

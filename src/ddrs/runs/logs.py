@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 
-from ddrs.errors import DataError, InputError, RunError
 from ddrs.display.rounding import rounded_down
+from ddrs.errors import DataError, InputError, RunError
 from ddrs.runs.rows import Row
 
 __all__ = ["read_log", "write_log"]

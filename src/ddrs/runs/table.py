@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from ddrs.errors import DataError
+from ddrs.files import read_parquet
 from ddrs.runs.logs import read_log
 from ddrs.runs.rows import Row
-from ddrs.files import read_parquet
 
 __all__ = ["Run", "Summary", "read_rows", "read_run", "read_runs", "read_sigmas"]
 

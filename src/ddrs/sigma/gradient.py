@@ -114,7 +114,7 @@ class GradientSigma:
         sigma = torch.full((len(inputs),), self.initial, dtype=torch.float64)
         for _ in range(self.steps):
             for stream, piece in zip(streams, draws, strict=True):
-                stream.fill(piece, classifier.noise.sample)
+                stream.fill(piece, classifier.noise)
             slope = radius_slope(
                 classifier.scores, x, torch.from_numpy(draws).to(x), sigma, classifier.noise, target
             )

@@ -12,7 +12,7 @@ from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
 from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import Row
-from ddrs.runs.table import Run, Summary
+from ddrs.runs.table import EvaluatedRun
 
 __all__ = ["Format", "Table", "compare", "notes", "render"]
 
@@ -24,11 +24,11 @@ NOT_TOGETHER = "*"
 AT_MOST = "at most"
 
 
-def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Table:
+def compare(runs: Sequence[EvaluatedRun], radii: Iterable[float] = DEFAULT_RADII) -> Table:
     """One entry a run, with exact figures; None where a log does not record one.
 
     Args:
-        runs: name, rows and summary of each, as `read_runs` returns them.
+        runs: as `read_runs` returns them.
         radii: radii to give the certified accuracy at, in the units of the rows' radii.
 
     Returns:
@@ -44,11 +44,8 @@ def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Tabl
     if not runs:
         raise InputError("there is nothing to compare: give at least one run or log")
     radii = list(radii)
-    first = _inputs(runs[0][1])
-    return [
-        _entry(name, rows, summary or {}, radii) | {"same_inputs": _inputs(rows) == first}
-        for name, rows, summary in runs
-    ]
+    first = _inputs(runs[0].rows)
+    return [_entry(run, radii) | {"same_inputs": _inputs(run.rows) == first} for run in runs]
 
 
 def render(table: Table, format: Format = "markdown") -> str:
@@ -78,14 +75,15 @@ def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
     return {(row.index, row.label) for row in rows}
 
 
-def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float]) -> dict[str, Any]:
+def _entry(run: EvaluatedRun, radii: list[float]) -> dict[str, Any]:
+    rows, summary = run.rows, {} if run.summary is None else run.summary.to_json()
     figures = certified_figures(rows, radii)
     memory = summary.get("memory", {})
     outcomes = memory if memory.get("on") else {}
     seconds = [row.seconds for row in rows]
     recorded = None if None in seconds else sum(s for s in seconds if s is not None)
     return {
-        "run": name,
+        "run": run.name,
         "inputs": figures["inputs"],
         "clean_accuracy": summary.get("clean_accuracy"),
         "certified_accuracy": figures["certified_accuracy"],

@@ -10,7 +10,7 @@ from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.evaluation.comparison import NOT_TOGETHER, compare, notes
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
-from ddrs.runs.table import Run
+from ddrs.runs.table import EvaluatedRun
 from ddrs.version import __version__
 
 __all__ = ["Reported", "describe", "report_page"]
@@ -56,7 +56,7 @@ class Reported:
         command: asked for it; None for a log.
     """
 
-    run: Run
+    run: EvaluatedRun
     sigmas: Sequence[float] | None
     asked: Sequence[float] | None
     guarantee: str
@@ -65,7 +65,7 @@ class Reported:
 
 
 def describe(
-    run: Run,
+    run: EvaluatedRun,
     sigmas: Sequence[float] | None = None,
     config: Mapping[str, Any] | None = None,
     command: str | None = None,
@@ -81,7 +81,7 @@ def describe(
     Raises:
         KeyError, TypeError, ValueError, AttributeError: configuration or summary are damaged.
     """
-    _, rows, summary = run
+    rows, summary = run.rows, None if run.summary is None else run.summary.to_json()
     if config is None or summary is None:
         return Reported(run, None, None, LOG, [("inputs", str(len(rows)))], None)
     asked = None
@@ -110,7 +110,7 @@ def report_page(reported: Sequence[Reported], radii: Iterable[float] = DEFAULT_R
     radii = list(radii)
     table = compare([one.run for one in reported], radii)
     norms = {entry["norm"] for entry in table} - {None}
-    curves = [(one.run[0], one.run[1], one.sigmas) for one in reported]
+    curves = [(one.run.name, one.run.rows, one.sigmas) for one in reported]
     figure = draw_certified_accuracy(curves, norm=norms.pop() if len(norms) == 1 else None)
     environment = Environment(
         loader=PackageLoader("ddrs.finished", ""),
@@ -123,7 +123,7 @@ def report_page(reported: Sequence[Reported], radii: Iterable[float] = DEFAULT_R
         columns=[*(f"r = {radius_key(radius)}" for radius in radii), "ACR"],
         lines=[
             {
-                "name": one.run[0] + NOT_TOGETHER * (entry["sound_together"] is False),
+                "name": one.run.name + NOT_TOGETHER * (entry["sound_together"] is False),
                 "norm": entry["norm"] or "norm not recorded",
                 "figures": [*_figures(one, entry, radii)],
             }

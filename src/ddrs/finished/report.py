@@ -8,9 +8,8 @@ from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.files import replace_file
 from ddrs.finished.page import Reported, describe, report_page
 from ddrs.finished.reading import read_run
-from ddrs.jobs.certify import certify_command
-from ddrs.runs.directory import CONFIG, SUMMARY, read_config
-from ddrs.runs.table import Run, read_runs
+from ddrs.runs.files import CONFIG, SUMMARY
+from ddrs.runs.table import EvaluatedRun, read_runs
 
 __all__ = ["write_report"]
 
@@ -41,16 +40,15 @@ def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFA
     replace_file(out, report_page(reported, radii).encode(), "report")
 
 
-def _described(path: Path, run: Run) -> Reported:
+def _described(path: Path, run: EvaluatedRun) -> Reported:
     if not path.is_dir():
         return describe(run)
-    if run[2] is None:
+    if run.summary is None:
         raise RunError(f"{path} is not finished: run the same `ddrs certify` again, then report")
-    _, rows = read_run(path)  # raises where configuration or rows are not those of a certification
-    config = read_config(path)
-    command = certify_command(config, f"runs/{path.resolve().name}-again")
+    config = read_run(path).config  # raises where it or the rows are not those of a certification
+    command = config.command(f"runs/{path.resolve().name}-again")
     try:
-        return describe(run, [row["sigma"] for row in rows], config, command)
+        return describe(run, run.sigmas, config.to_json(), command)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"the {CONFIG} or the {SUMMARY} of {path} is not what `ddrs certify` wrote "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
-from ddrs.files import replace_file
+from ddrs.files import write
 from ddrs.finished.page import Reported, describe, report_page
 from ddrs.finished.reading import read_run
 from ddrs.jobs.certify import certify_command
@@ -38,7 +38,7 @@ def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFA
     reported = [
         _described(Path(path), run) for path, run in zip(paths, read_runs(paths), strict=True)
     ]
-    replace_file(out, report_page(reported, radii).encode(), "report")
+    write(out, report_page(reported, radii), "report")
 
 
 def _described(path: Path, run: Run) -> Reported:

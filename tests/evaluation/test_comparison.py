@@ -7,17 +7,17 @@ import pytest
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.comparison import compare, render
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 
 FIXED = [
-    Row(0, 1, 1, 0.5, True, 2.0),
-    Row(1, 1, 1, 0.25, True, 1.5),
-    Row(2, 1, -1, 0.0, False, 1.0),
+    LoggedRow(0, 1, 1, 0.5, True, 2.0),
+    LoggedRow(1, 1, 1, 0.25, True, 1.5),
+    LoggedRow(2, 1, -1, 0.0, False, 1.0),
 ]
 CHOSEN = [
-    Row(0, 1, 1, 1.0, True),
-    Row(1, 1, 1, 0.4999, True),
-    Row(2, 1, 2, 3.0, False),
+    LoggedRow(0, 1, 1, 1.0, True),
+    LoggedRow(1, 1, 1, 0.4999, True),
+    LoggedRow(2, 1, 2, 3.0, False),
 ]
 SUMMARY: dict[str, Any] = {
     "inputs": 3,
@@ -112,7 +112,7 @@ def test_the_footer_says_when_votes_stopped(runs: list[Any], start: str) -> None
 
 
 def test_runs_on_other_inputs_are_called_out() -> None:
-    other = [Row(9, 1, 1, 0.5, True), *FIXED[1:]]
+    other = [LoggedRow(9, 1, 1, 0.5, True), *FIXED[1:]]
     table = compare([LOG, ("other", other, None)], [0.5])
 
     assert [entry["same_inputs"] for entry in table] == [True, False]

@@ -9,14 +9,14 @@ from PIL import Image
 from ddrs.errors import InputError, RunError
 from ddrs.evaluation.curves import certified_accuracy_figure, draw_certified_accuracy
 from ddrs.evaluation.metrics import accuracy_interval, certified_accuracy
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 
 ROWS = [
-    Row(0, 1, 1, 0.5, True),
-    Row(1, 1, 1, 0.25, True),
-    Row(2, 1, 2, 2.0, False),
-    Row(3, 1, 1, 0.5, True),
-    Row(4, 1, -1, 0.0, False),
+    LoggedRow(0, 1, 1, 0.5, True),
+    LoggedRow(1, 1, 1, 0.25, True),
+    LoggedRow(2, 1, 2, 2.0, False),
+    LoggedRow(3, 1, 1, 0.5, True),
+    LoggedRow(4, 1, -1, 0.0, False),
 ]
 SIGMAS = [0.2, 0.3, 0.4, 0.5, 0.9]
 FIXED = ("fixed", ROWS, [0.25] * 5)
@@ -104,7 +104,7 @@ def test_more_runs_than_colours_still_differ() -> None:
 
 
 def test_a_run_that_certifies_nothing_is_a_flat_line() -> None:
-    rows = [Row(0, 1, -1, 0.0, False)]
+    rows = [LoggedRow(0, 1, -1, 0.0, False)]
     left, _ = draw_certified_accuracy([("nothing", rows, [0.25])]).axes
 
     assert list(left.lines[0].get_ydata()) == [0.0, 0.0]

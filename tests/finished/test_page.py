@@ -12,9 +12,13 @@ import pytest
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.finished import page as report
 from ddrs.finished.page import describe, report_page
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 
-ROWS = [Row(0, 1, 1, 0.5, True), Row(1, 1, 1, 0.25, True), Row(2, 1, -1, 0.0, False)]
+ROWS = [
+    LoggedRow(0, 1, 1, 0.5, True),
+    LoggedRow(1, 1, 1, 0.25, True),
+    LoggedRow(2, 1, -1, 0.0, False),
+]
 CONFIG: dict[str, Any] = {
     "data": "npz:x.npz",
     "split": "test",

@@ -8,10 +8,10 @@ import pytest
 
 from ddrs.errors import DataError
 from ddrs.runs.logs import write_log
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 from ddrs.runs.table import read_rows, read_run, read_runs, read_sigmas
 
-ROWS = [Row(0, 3, 3, 0.123456789, True, 1.5), Row(7, 2, -1, 0.0, False, 2.0)]
+ROWS = [LoggedRow(0, 3, 3, 0.123456789, True, 1.5), LoggedRow(7, 2, -1, 0.0, False, 2.0)]
 COLUMNS: dict[str, list[Any]] = {
     "index": [0, 7],
     "label": [3, 2],

@@ -23,8 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import RunError
-from ddrs.files import write_atomically
-from ddrs.files import read_parquet
+from ddrs.files import read_parquet, write_atomically
 from ddrs.noise.streams import fresh_seed
 
 __all__ = ["Row", "Run", "read_config", "write_atomically"]

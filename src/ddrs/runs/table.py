@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ddrs.errors import DataError
-from ddrs.runs.logs import read_log
-from ddrs.runs.rows import Row
 from ddrs.files import read_parquet
+from ddrs.runs import summary
+from ddrs.runs.logs import read_log
+from ddrs.runs.rows import CertifiedRow, LoggedRow, Row
 
-__all__ = ["Run", "Summary", "read_rows", "read_run", "read_runs", "read_sigmas"]
+__all__ = ["EvaluatedRun", "Run", "Summary", "read_rows", "read_run", "read_runs", "read_sigmas"]
 
 Summary = dict[str, Any]
 Run = tuple[str, Sequence[Row], Summary | None]
@@ -22,7 +24,28 @@ CERTIFICATES = "certificates.parquet"
 SUMMARY = "summary.json"
 
 
-def read_rows(path: str | Path) -> list[Row]:
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """What there is to compare of a run directory or of a log.
+
+    Attributes:
+        name: what tells it from the others.
+        rows: the evaluated inputs; each a `CertifiedRow` where the run recorded certificates.
+        summary: its figures; None for a log, and where they are not written yet.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    summary: summary.Summary | None
+
+    @property
+    def sigmas(self) -> list[float] | None:
+        """The sigma of each input; None where it is not recorded, as in a log."""
+        certified = [row for row in self.rows if isinstance(row, CertifiedRow)]
+        return [row.sigma for row in certified] if len(certified) == len(self.rows) else None
+
+
+def read_rows(path: str | Path) -> Sequence[Row]:
     """The evaluated inputs of a run directory or of a log file (see `read_log`).
 
     Args:
@@ -35,7 +58,7 @@ def read_rows(path: str | Path) -> list[Row]:
         return read_log(path)
     table = _read_table(Path(path), ["index", "label", "prediction", "radius", "correct"])
     return [
-        Row(
+        LoggedRow(
             index=int(record["index"]),
             label=int(record["label"]),
             prediction=int(record["prediction"]),

@@ -11,7 +11,7 @@ from ddrs.evaluation.curves import certified_accuracy_figure
 from ddrs.files import write_atomically
 from ddrs.jobs.certify import CertifyJob, PolicyName
 from ddrs.jobs.train import TrainJob
-from ddrs.runs.table import read_runs, read_sigmas
+from ddrs.runs.table import read_runs
 from ddrs.training.config import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]
@@ -53,11 +53,7 @@ def run_demo(out: str | Path, *, epochs: int = 60, limit: int | None = None) -> 
     runs = read_runs([out / policy for policy in POLICIES])
     table = render(compare(runs, RADII), "markdown")
     figure = out / "certified_accuracy.png"
-    sigmas = [read_sigmas(out / policy) for policy in POLICIES]
-    certified_accuracy_figure(
-        [(name, rows, spread) for (name, rows, _), spread in zip(runs, sigmas, strict=True)],
-        figure,
-    )
+    certified_accuracy_figure(runs, figure)
     try:
         write_atomically(out / "table.md", table + "\n")
     except OSError as error:

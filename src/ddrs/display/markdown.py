@@ -7,7 +7,7 @@ __all__ = ["table"]
 NARROWEST = 2  # of a column: its rule needs a colon and a dash
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+def table(header: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> str:
     r"""A Markdown table whose columns line up as plain text too, never folded.
 
         | run    | inputs |   ACR |

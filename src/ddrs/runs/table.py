@@ -97,7 +97,7 @@ def read_run(path: str | Path) -> Run:
     return _name(Path(path), 1), rows, _read_summary(Path(path), len(rows))
 
 
-def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+def read_runs(paths: Sequence[str | Path]) -> list[EvaluatedRun]:
     """`read_run` for several, with as many parts of each path in the names as tell them apart.
 
     The published logs of one noise level differ only in a folder's name, as run directories may.
@@ -108,7 +108,14 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         names = [_name(place, depth) for place in places]
         if len(set(names)) == len(names):
             break
-    return [(name, *read_run(path)[1:]) for name, path in zip(names, paths, strict=True)]
+    return [_evaluated(name, Path(path)) for name, path in zip(names, paths, strict=True)]
+
+
+def _evaluated(name: str, path: Path) -> EvaluatedRun:
+    _, rows, found = read_run(path)
+    if path.is_dir():
+        rows = [CertifiedRow.from_row(row) for row in _read_table(path, []).to_pylist()]
+    return EvaluatedRun(name, rows, found and summary.Summary.from_json(found))
 
 
 def _name(path: Path, depth: int) -> str:

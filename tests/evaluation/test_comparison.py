@@ -153,13 +153,8 @@ def test_json_reads_back_whole() -> None:
     table = compare([LOG, RUN], [0.5, 0.125])
 
     entries = json.loads(render(table, "json"))
-    assert [list(entry) for entry in entries] == [list(asdict(one)) for one in table]
-    for entry, one in zip(entries, table, strict=True):
-        intervals = entry.pop("certified_accuracy_interval")
-        assert {key: tuple(ends) for key, ends in intervals.items()} == (
-            one.certified_accuracy_interval
-        )
-        assert entry == {key: value for key, value in asdict(one).items() if key in entry}
+    assert entries == json.loads(json.dumps([asdict(one) for one in table]))  # every digit
+    assert [entry["acr"] for entry in entries] == [one.acr for one in table]
 
 
 def test_a_table_without_radii_still_has_its_other_columns() -> None:

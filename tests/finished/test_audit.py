@@ -17,7 +17,6 @@ from ddrs.finished.audit import audit_memory, audit_run
 from ddrs.inputs import input_digest
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.memory import Memory
-from ddrs.proof.bounds import probability_bounds
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.certify import recompute_radius
 from support import toy
@@ -55,7 +54,7 @@ def claimed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A row with other counts, and the radius that they would prove."""
     certificate = replace(Certificate.from_row(row), **changes)
     c, radius = certificate, recompute_radius(certificate)
-    p_lower, p_upper = probability_bounds(c.count, c.runner_up, c.n, c.alpha, c.bound, c.looks)
+    p_lower, p_upper = c.parts[0].confidence.interval(c.count, c.runner_up, c.n)
     proved = {"radius": radius, "own_radius": radius, "p_lower": p_lower, "p_upper": p_upper}
     return {**changes, **proved}
 

@@ -11,7 +11,7 @@ from ddrs.errors import RunError
 from ddrs.finished.audit import audit_run
 from ddrs.finished.reading import read_run
 from ddrs.jobs.certify import CertifyJob
-from ddrs.proof.stopping import look_times
+from ddrs.proof.stopping import Estimation
 from support import toy
 
 
@@ -32,7 +32,10 @@ def test_what_was_asked_is_read_back(run: Path) -> None:
     assert asked.inputs == 12
     assert asked.sigmas == (0.125, 1.5)
     assert asked.norm == "l2"
-    assert asked.times == look_times(400, CertifyJob("d", "m", at_radii=(0.3,)).question)
+    assert (
+        asked.times
+        == Estimation(400, stopping=CertifyJob("d", "m", at_radii=(0.3,)).question).times
+    )
     assert asked.same == {
         "n0": 100, "alpha": 0.001, "bound": "one-sided", "seed": 1, "looks": len(asked.times),
     }  # fmt: skip

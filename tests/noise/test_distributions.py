@@ -6,7 +6,7 @@ from scipy import stats
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import NOISES, Gaussian, Noise, Uniform, noise_for_norm
-from ddrs.proof.bounds import probability_bounds
+from ddrs.proof.bounds import Confidence
 
 RATE = 1e-6  # how often a correct sampler would fail a distribution test; the seeds are fixed
 
@@ -31,7 +31,7 @@ def probabilities():
     """Pairs that votes really give, and pairs so close that their difference loses digits."""
     rng = np.random.default_rng(0)
     pairs = [
-        probability_bounds(count, runner_up, n, 0.001, bound)
+        Confidence(0.001, bound).interval(count, runner_up, n)
         for n in (100, 100_000)
         for count, runner_up in ((n, 0), (n - 1, 1), (9 * n // 10, n // 20), (n // 2 + n // 5, 9))
         for bound in ("one-sided", "two-sided")

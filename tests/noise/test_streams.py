@@ -15,7 +15,7 @@ def draws(count, *, seed=0, digest=DIGEST, stage="estimation", shape=(3, 4), cut
     stream = Stream(seed, digest, stage, shape)
     out = np.empty((count, *shape), dtype=np.float32)
     for start, end in pairwise([0, *cuts, count]):
-        stream.fill(out[start:end], (noise or NOISES["gaussian"]).sample)
+        stream.fill(out[start:end], noise or NOISES["gaussian"])
     return out
 
 

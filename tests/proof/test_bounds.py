@@ -6,10 +6,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ddrs.errors import ConfigurationError
 from ddrs.proof.bounds import (
+    Confidence,
     binomial_p_value,
-    check_bound,
     lower_bound,
-    probability_bounds,
     upper_bound,
 )
 
@@ -150,17 +149,18 @@ def test_one_sided_bounds_fail_at_most_as_often_as_stated(p, alpha):
 @pytest.mark.parametrize("n", [30, 200])
 def test_the_two_sided_pair_fails_at_most_as_often_as_stated(p, n):
     alpha, trials = 0.2, 5000
+    confidence = Confidence(alpha, "two-sided")
     counts = np.random.default_rng(1).multinomial(n, p, size=trials)
     failures = 0
     for row in counts:
-        p_lower, p_upper = probability_bounds(row[0], row[1:].max(), n, alpha, "two-sided")
+        p_lower, p_upper = confidence.interval(row[0], row[1:].max(), n)
         failures += p_lower > p[0] or p_upper < max(p[1:])
     assert failures <= stats.binom.isf(FALSE_ALARM, trials, alpha)
 
 
 @pytest.mark.parametrize("count", [0, 3, 50, 90, 100])
 def test_the_one_sided_pair_is_the_bound_and_its_complement(count):
-    p_lower, p_upper = probability_bounds(count, (100 - count) // 2, 100, 0.01)
+    p_lower, p_upper = Confidence(0.01).interval(count, (100 - count) // 2, 100)
     assert p_lower == lower_bound(count, 100, 0.01)
     with mpmath.workdps(50):
         excess = mpmath.mpf(p_lower) + mpmath.mpf(p_upper) - 1
@@ -168,19 +168,19 @@ def test_the_one_sided_pair_is_the_bound_and_its_complement(count):
 
 
 def test_the_two_sided_pair_takes_the_smaller_upper_bound():
-    p_lower, p_upper = probability_bounds(80, 5, 100, 0.01, "two-sided")
+    p_lower, p_upper = Confidence(0.01, "two-sided").interval(80, 5, 100)
     assert (p_lower, p_upper) == (lower_bound(80, 100, 0.005), upper_bound(5, 100, 0.005))
-    p_lower, p_upper = probability_bounds(80, 20, 100, 0.01, "two-sided")
+    p_lower, p_upper = Confidence(0.01, "two-sided").interval(80, 20, 100)
     assert p_upper == pytest.approx(1 - lower_bound(80, 100, 0.005), rel=1e-15)
     assert p_upper <= upper_bound(20, 100, 0.005)
 
 
 @pytest.mark.parametrize("looks", [1, 3, 32])
 def test_looks_share_alpha(looks):
-    assert probability_bounds(80, 5, 100, 0.01, "one-sided", looks)[0] == lower_bound(
+    assert Confidence(0.01, "one-sided", looks).interval(80, 5, 100)[0] == lower_bound(
         80, 100, 0.01 / looks
     )
-    assert probability_bounds(80, 5, 100, 0.01, "two-sided", looks) == (
+    assert Confidence(0.01, "two-sided", looks).interval(80, 5, 100) == (
         lower_bound(80, 100, 0.01 / looks / 2),
         upper_bound(5, 100, 0.01 / looks / 2),
     )
@@ -189,7 +189,7 @@ def test_looks_share_alpha(looks):
 @pytest.mark.parametrize("looks", [0, -1, 0.5, float("nan")])
 def test_fewer_than_one_look_is_refused(looks):
     with pytest.raises(ConfigurationError, match="looks must be at least 1"):
-        probability_bounds(80, 5, 100, 0.01, "one-sided", looks)
+        Confidence(0.01, "one-sided", looks)
 
 
 @pytest.mark.parametrize(("count", "runner_up"), [(10, 0), (70, 30), (55, 45), (0, 0), (99_000, 9)])
@@ -228,10 +228,15 @@ def test_arguments_out_of_range_are_refused(bound, count, n, alpha, message):
 @pytest.mark.parametrize(("count", "runner_up"), [(60, 41), (10, -1)])
 def test_votes_that_cannot_be_are_refused(count, runner_up):
     with pytest.raises(ConfigurationError, match="cannot come from n = 100"):
-        probability_bounds(count, runner_up, 100, 0.01, "two-sided")
+        Confidence(0.01, "two-sided").interval(count, runner_up, 100)
 
 
 def test_an_unknown_bound_is_refused():
-    check_bound("one-sided")
     with pytest.raises(ConfigurationError, match="one-sided"):
-        check_bound("normal")
+        Confidence(0.01, "normal")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
+def test_an_alpha_that_is_no_probability_is_refused(alpha):
+    with pytest.raises(ConfigurationError, match="alpha must be strictly between 0 and 1"):
+        Confidence(alpha)

@@ -49,12 +49,26 @@ def test_the_record_is_one_json_object_with_every_field():
 
 
 def test_a_record_from_before_there_were_looks_has_one():
-    record = dataclasses.asdict(EXAMPLE)
+    record = EXAMPLE.to_row()
     assert record.pop("looks") == 1
+    assert record.pop("further") == []
     assert Certificate.from_json(json.dumps(record)) == EXAMPLE
     assert Certificate.from_row({**record, "index": 5, "label": 3}) == EXAMPLE
     later = {**record, "looks": 7}
     assert Certificate.from_row(later) == Certificate.from_json(json.dumps(later)) != EXAMPLE
+
+
+def test_several_pieces_of_evidence_come_back_too():
+    (piece,) = EXAMPLE.parts
+    assert (piece.role, piece.count, piece.model_digest) == ("answer", 95, "cd" * 32)
+    several = dataclasses.replace(
+        EXAMPLE, further=(dataclasses.replace(piece, sigma=0.5), dataclasses.replace(piece, n=99))
+    )
+    assert [part.sigma for part in several.parts] == [0.25, 0.5, 0.25]
+    assert Certificate.from_json(several.to_json()) == several
+    row = several.to_row()
+    assert row["further"][1]["n"] == 99
+    assert Certificate.from_row({**row, "index": 5}) == several
 
 
 def test_a_row_that_lacks_something_else_is_refused():

@@ -8,9 +8,9 @@ from scipy import stats
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.noise.distributions import NOISES, Gaussian, Uniform
-from ddrs.proof.bounds import lower_bound, probability_bounds
+from ddrs.proof.bounds import Confidence, lower_bound
 from ddrs.proof.certificate import ABSTAIN
-from ddrs.proof.certify import certify, predict, recompute_radius
+from ddrs.proof.certify import certify, predict, proved_radius, recompute_radius
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 from proof.test_certificate import EXAMPLE
@@ -25,9 +25,7 @@ def claim(counts, selected, *, sigma=0.5, noise=None, alpha=0.001, bound="one-si
         selected,
         sigma=sigma,
         noise=noise or Gaussian(),
-        alpha=alpha,
-        bound=bound,
-        looks=looks,
+        confidence=Confidence(alpha, bound, looks),
     )
 
 
@@ -71,7 +69,7 @@ def test_the_two_sided_radius_is_below_its_exact_value(noise):
     with mpmath.workdps(50):
         for row in ([600, 200, 200], [450, 200, 200, 150], [990, 10, 0], [400, *[60] * 10]):
             result = claim(row, 0, noise=noise, alpha=0.05, bound="two-sided")
-            p_lower, p_upper = probability_bounds(row[0], max(row[1:]), 1000, 0.05, "two-sided")
+            p_lower, p_upper = Confidence(0.05, "two-sided").interval(row[0], max(row[1:]), 1000)
             if noise.norm == "l1":
                 exact = mpmath.mpf(0.5) * (mpmath.mpf(p_lower) - mpmath.mpf(p_upper))
             else:
@@ -206,3 +204,16 @@ def test_predict_is_wrong_at_most_as_often_as_stated(p):
         FALSE_ALARM, trials, alpha
     )
     assert (answers != ABSTAIN).any()
+
+
+def test_several_pieces_of_evidence_prove_the_least_of_their_radii():
+    (piece,) = EXAMPLE.parts
+    radius = recompute_radius(EXAMPLE)
+    weaker = dataclasses.replace(piece, count=70, runner_up=20, sigma=0.5)
+    stronger = dataclasses.replace(piece, sigma=2.0)
+    least = proved_radius(weaker)
+    assert 0 < least < radius == proved_radius(piece)
+    assert recompute_radius(dataclasses.replace(EXAMPLE, further=(stronger,))) == radius
+    both = dataclasses.replace(EXAMPLE, further=(stronger, weaker))
+    assert recompute_radius(both) == least
+    assert both.parts == (piece, stronger, weaker)

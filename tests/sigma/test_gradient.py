@@ -125,7 +125,7 @@ def test_the_ascent_is_algorithm_1_step_by_step():
     for _ in range(5):
         draws = np.empty((6, n, 8), dtype=np.float32)
         for stream, piece in zip(streams, draws, strict=True):
-            stream.fill(piece, noise.sample)
+            stream.fill(piece, noise)
         e, h = torch.from_numpy(draws).double(), 1e-6
         up = objective(model, x, e, torch.from_numpy(sigma + h), selected, noise)
         down = objective(model, x, e, torch.from_numpy(sigma - h), selected, noise)

@@ -13,7 +13,7 @@ from ddrs.errors import ConfigurationError, ModelError, StoreMismatchError
 from ddrs.noise.distributions import Gaussian, Uniform
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaChoice
-from ddrs.smoothing.alternatives import Candidates
+from ddrs.smoothing.alternatives import Alternatives
 from ddrs.votes.classifier import NoisyClassifier
 from support.classifiers import Halfspace, Recorder, Table
 
@@ -50,7 +50,7 @@ def test_each_input_gets_the_classifier_whose_border_is_farther(policy):
 def test_one_classifier_in_a_list_is_that_classifier():
     alone, listed = smoothed(TABLES[0], 4), smoothed(TABLES[:1], 4)
     assert listed.certify(points()) == alone.certify(points())
-    assert listed.candidates.digest == alone.base.digest
+    assert listed.digest == alone.digest == alone.alternatives.classifiers[0].digest
 
 
 UNSURE = Halfspace([1.0, 0.0], bias=0.05)  # at x = 0: class 0 in 54 % of the votes
@@ -97,7 +97,7 @@ def test_the_votes_of_all_classifiers_are_counted_and_told():
     models = [Recorder(model) for model in TABLES]
     classifier = smoothed(models, 4)
     told = []
-    classifier.candidates.on_votes(told.append)
+    classifier.on_votes(told.append)
     certificates = classifier.certify(points(), at_radii=[0.1, 0.5])
     assert sum(c.votes for c in certificates) == sum(m.rows for m in models) == sum(told)
     assert all(c.votes <= classifier.cost for c in certificates)
@@ -172,7 +172,7 @@ def test_what_cannot_choose_is_refused():
     with pytest.raises(ConfigurationError, match="selection must be one of first, all, got 'sum'"):
         smoothed(TABLES, 4, selection="sum")
     with pytest.raises(ConfigurationError, match="one or more"):
-        Candidates([], FixedSigma(0.5), 10)
+        Alternatives([], FixedSigma(0.5), 10)
     with pytest.raises(ConfigurationError, match="the model must be a torch"):
         smoothed([TABLES[0], "resnet"], 4)
     with pytest.raises(ConfigurationError, match="whose SigmaChoice has the radius"):

@@ -1,4 +1,5 @@
 import copy
+import doctest
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -20,6 +21,7 @@ from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.policy import SigmaChoice
 from ddrs.sigma.search import SearchSigma
+from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 from support.classifiers import Ball, Halfspace, Normalised, Recorder, Returns, Table
 
@@ -89,7 +91,9 @@ def test_the_bounds_never_see_the_votes_that_select():
     x = points(20)
     classifier = smoothed(Table(8, 4), 4, sigma=0.8, n0=400)
     inputs = [classifier.certify(x[row : row + 1])[0] for row in range(20)]
-    selection = classifier.base.count_each(Inputs.of(x, 0), 0.8, 400, "selection")
+    selection = classifier.alternatives.classifiers[0].count_each(
+        Inputs.of(x, 0), 0.8, 400, "selection"
+    )
     assert [c.count for c in inputs] != selection.max(axis=1).tolist()
 
 
@@ -396,3 +400,21 @@ def test_a_memory_of_another_norm_model_or_noise_is_refused():
         with pytest.raises(StoreMismatchError):
             smoothed(precision="bf16", memory=memory)
         assert len(memory) == 1
+
+
+def test_a_noisy_classifier_is_taken_as_it_is():
+    noisy = NoisyClassifier(Table(8, 4), 4, Uniform(), precision="fp32")
+    options = {"classes": 4, "noise": Uniform(), "sigma": 0.5}
+    assert smoothed(noisy, **options).certify(points()) == smoothed(noisy.model, **options).certify(
+        points()
+    )
+    assert smoothed([noisy], **options).alternatives.classifiers == [noisy]
+    for other in ({"classes": 3}, {"noise": Gaussian()}):
+        with pytest.raises(ConfigurationError, match="every classifier must be one of"):
+            smoothed(noisy, **{**options, **other})
+
+
+def test_the_example_of_the_docstring_runs():
+    test = doctest.DocTestFinder().find(SmoothedClassifier, globs={})[0]
+    assert len(test.examples) == 5
+    assert doctest.DocTestRunner().run(test).failed == 0

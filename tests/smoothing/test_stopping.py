@@ -1,4 +1,4 @@
-"""Whole certifications that ask a question, beside those that count a fixed number of votes."""
+"""Whole certifications with a stopping rule, beside those of a fixed number of votes."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import torch
 
 from ddrs import ABSTAIN, Gaussian, Memory, SmoothedClassifier, Uniform, recompute_radius
 from ddrs.errors import ConfigurationError
-from ddrs.proof.stopping import AtRadii, look_times
+from ddrs.proof.stopping import AtRadii, Estimation
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
 from support.classifiers import Halfspace, Recorder, Table
 
 N = 5000
-TIMES = look_times(N, AtRadii((0.5,)))
+TIMES = Estimation(N, stopping=AtRadii((0.5,))).times
 QUESTIONS = [{"at_radii": (0.1, 0.3)}, {"radius_tolerance": 0.1}]
 NOISES = [Gaussian(), Uniform()]
 

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ddrs.errors import InputError
+from ddrs.noise.distributions import Gaussian
+from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 
@@ -21,3 +25,27 @@ from ddrs.votes.requests import Inputs
 def test_inputs_that_cannot_be_certified_are_refused(x, message):
     with pytest.raises(InputError, match=message):
         Inputs.of(x, seed=0)
+
+
+class Backwards:
+    """A source of noise of another kind: -1, -2, -3, ... in every element."""
+
+    def __init__(self, seed, digest, stage, shape):
+        self.position = 0
+
+    def fill(self, out, noise):
+        for draw in out:
+            self.position -= 1
+            draw[...] = self.position
+
+
+def test_noise_may_come_from_a_source_of_another_kind():
+    class Signs(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 0], -x[:, 0]], dim=1)
+
+    inputs = replace(Inputs.of(torch.tensor([[3.5], [0.5]]), seed=0), source=Backwards)
+    classifier = NoisyClassifier(Signs(), 2, Gaussian(), batch_size=2)
+    counts = classifier.count_each(inputs, 1.0, 5, "estimation")
+    assert counts.tolist() == [[3, 2], [0, 5]]  # x - 1, x - 2, ... is above 0 thrice, never
+    assert inputs.take([1]).source is Backwards

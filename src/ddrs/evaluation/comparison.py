@@ -151,19 +151,12 @@ def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
 
 
 def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool) -> Comparison:
-    figures = certified_figures(run.rows, radii)
     summary = run.summary
     memory = summary.memory if summary is not None and summary.memory.on else None
     return Comparison(
         run=run.name,
-        inputs=figures["inputs"],
+        **certified_figures(run.rows, radii),
         clean_accuracy=summary and summary.clean_accuracy,
-        certified_accuracy=figures["certified_accuracy"],
-        certified_accuracy_interval={
-            radius: (low, high)
-            for radius, (low, high) in figures["certified_accuracy_interval"].items()
-        },
-        acr=figures["acr"],
         abstained=sum(row.prediction == ABSTAIN for row in run.rows),
         votes=summary and summary.votes,
         seconds=_seconds(run.rows) if summary is None else summary.seconds,

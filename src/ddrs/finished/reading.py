@@ -15,7 +15,7 @@ from ddrs.files import read_parquet
 from ddrs.jobs.checks import check_same_inputs
 from ddrs.noise.distributions import NOISES, Norm
 from ddrs.proof.certificate import Certificate
-from ddrs.proof.stopping import ask, look_times
+from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.directory import CERTIFICATES, CONFIG, Row, read_config
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
@@ -34,7 +34,7 @@ _KINDS: dict[object, Callable[[pa.DataType], bool]] = {
 _COLUMNS = {
     **dict.fromkeys(("index", "label", "clean_prediction"), int),
     "correct": bool,
-    **get_type_hints(Certificate),
+    **{name: kind for name, kind in get_type_hints(Certificate).items() if name != "further"},
 }
 
 
@@ -113,8 +113,8 @@ def _asked(config: Mapping[str, Any]) -> Asked:
     settings = dict(config["policy"])
     policy = POLICIES[settings.pop("name")](**settings)
     low, high = getattr(policy, "low", policy.initial), getattr(policy, "high", policy.initial)
-    question = ask(config.get("at_radii"), config.get("radius_tolerance"))
-    times = look_times(config["n"], question)
+    question = stopping_rule(config.get("at_radii"), config.get("radius_tolerance"))
+    times = Estimation(config["n"], stopping=question).times
     return Asked(
         inputs=int(config["inputs"]),
         same={key: config[key] for key in ("n0", "alpha", "bound", "seed")} | {"looks": len(times)},
@@ -144,7 +144,7 @@ def _read_rows(file: Path) -> list[Row]:
         raise RunError(f"{file} is damaged: {error}") from error
     for name, kind in _COLUMNS.items():
         if name not in table.column_names:
-            if name == "looks":  # rows made before there was a choice do not have it
+            if name in ("looks", "further"):
                 continue
             raise RunError(f"{file} has no column {name}: restore it from a copy")
         fits = _KINDS.get(kind, pa.types.is_string)

@@ -15,8 +15,8 @@ from ddrs.memory.store.urls import parse_url, shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
-from ddrs.proof.bounds import Bound, check_bound
-from ddrs.proof.stopping import Question, ask
+from ddrs.proof.bounds import Bound
+from ddrs.proof.stopping import Estimation, StoppingRule, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.policy import SigmaPolicy
@@ -103,7 +103,6 @@ class CertifyJob:
     batch_size: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        check_bound(self.bound)
         check_selection(self.selection)
         if self.policy not in get_args(PolicyName):
             raise ConfigurationError(
@@ -121,7 +120,9 @@ class CertifyJob:
             raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
         if self.seed is not None:
             check_seed(self.seed)
-        ask(self.at_radii, self.radius_tolerance)
+        Estimation(
+            self.n, self.alpha, self.bound, stopping_rule(self.at_radii, self.radius_tolerance)
+        )
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "
@@ -151,9 +152,9 @@ class CertifyJob:
         return SearchSigma(initial, self.low, self.high, self.search_votes)
 
     @property
-    def question(self) -> Question | None:
+    def question(self) -> StoppingRule | None:
         """What the estimation votes are to settle; None for `n` votes each."""
-        return ask(self.at_radii, self.radius_tolerance)
+        return stopping_rule(self.at_radii, self.radius_tolerance)
 
     def record(self, policy: SigmaPolicy, **facts: Any) -> dict[str, Any]:
         """What decides the results, for `config.json`: the job, its policy, and `facts`."""

@@ -10,18 +10,23 @@ NumPy's generators are used rather than torch's because a CPU `torch.Generator` 
 of its seed, too few to keep millions of streams apart.
 """
 
+from __future__ import annotations
+
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
 
-__all__ = ["Floats", "Stream", "check_seed", "fresh_seed"]
+if TYPE_CHECKING:
+    from ddrs.noise.distributions import Noise
+
+__all__ = ["Floats", "Source", "Stream", "check_seed", "fresh_seed"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,9 +48,20 @@ def check_seed(seed: int) -> None:
         raise ConfigurationError(f"seed must be from 0 to 2^63 - 1, got {seed}")
 
 
+class Source(Protocol):
+    """Where the noise of one stage for one input comes from, draw after draw.
+
+    `Stream` fills arrays in the memory of the CPU. Another source may fill tensors on a device; its
+    draws are others, so a run keeps to one kind of source.
+    """
+
+    def fill(self, out: Any, noise: Noise) -> None:
+        """Write the next `len(out)` draws of `noise` at sigma 1 into `out`, `[draws, *shape]`."""
+
+
 @dataclass
 class Stream:
-    """The draws of one stage for one input, in order: draw 0, 1, 2, ...
+    """The draws of one stage for one input, in order: draw 0, 1, 2, ...; a `Source`.
 
     Args:
         seed: the run's seed.
@@ -66,19 +82,14 @@ class Stream:
         """Draws per chunk: a function of the shape only."""
         return max(1, CHUNK_ELEMENTS // max(1, prod(self.shape)))
 
-    def fill(self, out: Floats, sample: Callable[[np.random.Generator, Floats], None]) -> None:
-        """Write the next `len(out)` draws into `out`, `[draws, *shape]` float32, C-contiguous.
-
-        Args:
-            out: where the draws go.
-            sample: fills a piece of `out` from a generator, draw by draw.
-        """
+    def fill(self, out: Floats, noise: Noise) -> None:
+        """Write the next `len(out)` draws into `out`, `[draws, *shape]` float32, C-contiguous."""
         done = 0
         while done < len(out):
             if self._generator is None or self.position % self.chunk == 0:
                 self._generator = self._open(self.position // self.chunk)
             step = min(len(out) - done, self.chunk - self.position % self.chunk)
-            sample(self._generator, out[done : done + step])
+            noise.sample(self._generator, out[done : done + step])
             self.position += step
             done += step
 

@@ -3,17 +3,56 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from ddrs.proof.bounds import Bound
+from ddrs.proof.bounds import Bound, Confidence
 
-__all__ = ["ABSTAIN", "Certificate", "Outcome"]
+__all__ = ["ABSTAIN", "Certificate", "Evidence", "Outcome"]
 
 ABSTAIN = -1
 """The prediction that makes no claim."""
 
 Outcome = Literal["own", "inherited", "trimmed", "abstained", "unrecorded"]
 """Where a radius comes from: the input's own votes, the ball that covers it, or a cut between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Votes of one classifier at one sigma, and what they prove.
+
+    Attributes:
+        role: what the votes are evidence of; `"answer"`: the certified class wins within a radius.
+        sigma: scale of the noise: standard deviation (l2) or half-width (l1).
+        norm: `"l2"` (Gaussian noise) or `"l1"` (uniform noise).
+        bound: `"one-sided"` or `"two-sided"`.
+        p_lower: lower confidence bound of the selected class's probability under noise.
+        p_upper: upper confidence bound of any other class's probability under noise.
+        count: votes for the selected class among the `n` estimation votes.
+        runner_up: largest number of estimation votes for any other class.
+        n: estimation votes, counted until the estimation stopped.
+        looks: how often the estimation votes could be looked at, each time at level alpha / looks;
+            1 where `n` was fixed beforehand.
+        alpha: probability with which the claim of these votes may be wrong.
+        model_digest: SHA-256 of the classifier: weights, structure and precision.
+    """
+
+    role: Literal["answer"] = "answer"
+    sigma: float
+    norm: str
+    bound: Bound
+    p_lower: float
+    p_upper: float
+    count: int
+    runner_up: int
+    n: int
+    looks: int = 1
+    alpha: float
+    model_digest: str
+
+    @property
+    def confidence(self) -> Confidence:
+        """How sure the bounds are; ConfigurationError if the record says what never can be."""
+        return Confidence(self.alpha, self.bound, self.looks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +64,16 @@ class Certificate:
     (`ddrs.recompute_radius`); `radius` differs from it only where the memory had to cut it or
     could enlarge it (`outcome`).
 
+    Most certificates rest on one piece of evidence, which stands in the fields from `sigma` on. One
+    that rests on several has the piece of the least radius there and the others in `further`.
+
     Attributes:
         prediction: the certified class, or `ABSTAIN`.
         radius: certified radius in `norm`, in the input's units, rounded down; 0 on abstention.
         outcome: `own`, `inherited`, `trimmed`, `abstained` or `unrecorded`.
         own_prediction: the class that the input's own votes certify, or `ABSTAIN`.
         own_radius: the radius that the input's own votes certify; 0 where they certify nothing.
-        sigma: scale of the noise: standard deviation (l2) or half-width (l1).
-        norm: `"l2"` (Gaussian noise) or `"l1"` (uniform noise).
-        bound: `"one-sided"` or `"two-sided"`.
-        p_lower: lower confidence bound of the selected class's probability under noise.
-        p_upper: upper confidence bound of any other class's probability under noise.
-        count: votes for the selected class among the `n` estimation votes.
-        runner_up: largest number of estimation votes for any other class.
-        n: estimation votes, counted until the estimation stopped.
-        looks: how often the estimation votes could be looked at, each time at level alpha / looks;
-            1 where `n` was fixed beforehand.
+        sigma, norm, bound, p_lower, p_upper, count, runner_up, n, looks: see `Evidence`.
         n0: selection votes.
         alpha: probability with which the claim of the own votes may be wrong.
         votes: noisy forward passes behind it: selection, choice of sigma and estimation.
@@ -48,6 +81,7 @@ class Certificate:
         model_digest: SHA-256 of the classifier: weights, structure and precision.
         seed: seed of the random streams.
         version: version of the library that made the record.
+        further: the other pieces of evidence.
     """
 
     prediction: int
@@ -63,7 +97,7 @@ class Certificate:
     count: int
     runner_up: int
     n: int
-    looks: int = 1  # records made before there was a choice do not have it
+    looks: int = 1
     n0: int
     alpha: float
     votes: int
@@ -71,17 +105,35 @@ class Certificate:
     model_digest: str
     seed: int
     version: str
+    further: tuple[Evidence, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Evidence, ...]:
+        """Every piece of evidence, that of the least radius first."""
+        names = {field.name for field in fields(Evidence)} - {"role"}
+        deciding = Evidence(**{name: getattr(self, name) for name in names})
+        return deciding, *self.further
+
+    def to_row(self) -> dict[str, Any]:
+        """The record as a row of `certificates.parquet`, in plain types; floats keep every bit."""
+        return {**asdict(self), "further": [asdict(part) for part in self.further]}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The record in a row of `certificates.parquet`, which has more columns."""
+        found = {field.name: row[field.name] for field in fields(cls) if field.name in row}
+        return cls(**found | _further(found))
 
     def to_json(self) -> str:
         """The record as one JSON object; floats keep every bit."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.to_row())
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "Certificate":
-        """The record in a row of `certificates.parquet`, which has more columns."""
-        return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Certificate":
+    def from_json(cls, text: str) -> Self:
         """The record that `to_json` wrote; TypeError or ValueError if it is not one."""
-        return cls(**json.loads(text))
+        row = dict(json.loads(text))
+        return cls(**row | _further(row))
+
+
+def _further(row: Mapping[str, Any]) -> dict[str, tuple[Evidence, ...]]:
+    return {"further": tuple(Evidence(**piece) for piece in row.get("further", ()))}

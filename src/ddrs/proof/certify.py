@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from ddrs.errors import InputError
 from ddrs.noise.distributions import Noise, noise_for_norm
-from ddrs.proof.bounds import Bound, binomial_p_value, probability_bounds
-from ddrs.proof.certificate import ABSTAIN, Certificate
+from ddrs.proof.bounds import Confidence, binomial_p_value
+from ddrs.proof.certificate import ABSTAIN, Certificate, Evidence
 
-__all__ = ["Claim", "certify", "predict", "recompute_radius"]
+__all__ = ["Claim", "certify", "predict", "proved_radius", "recompute_radius"]
 
 Counts = npt.NDArray[np.int64]
 
@@ -28,14 +28,7 @@ class Claim:
 
 
 def certify(
-    counts: Counts,
-    selected: int,
-    *,
-    sigma: float,
-    noise: Noise,
-    alpha: float,
-    bound: Bound,
-    looks: int = 1,
+    counts: Counts, selected: int, *, sigma: float, noise: Noise, confidence: Confidence
 ) -> Claim:
     """CERTIFY of Cohen et al. (2019, section 3.2.2), after the votes are in.
 
@@ -44,21 +37,19 @@ def certify(
     at every point closer to x than `radius`, in the norm that the noise certifies.
 
     The guarantee needs `selected` to be independent of `counts`: it must come from other votes. It
-    holds at all of `looks` numbers of votes at once, if they were fixed beforehand.
+    holds at all looks of `confidence` at once, if their numbers of votes were fixed beforehand.
 
     Args:
         counts: `[classes]` estimation votes at x.
         selected: the class selected beforehand.
         sigma: scale of the noise under which the votes were cast.
         noise: the smoothing distribution.
-        alpha: failure probability.
-        bound: `"one-sided"` or `"two-sided"`.
-        looks: how often the votes could be looked at; 1 for a fixed sample.
+        confidence: alpha, the kind of bound, and how often the votes could be looked at.
     """
     n = int(counts.sum())
     count = int(counts[selected])
     runner_up = int(np.delete(counts, selected).max(initial=0))
-    p_lower, p_upper = probability_bounds(count, runner_up, n, alpha, bound, looks)
+    p_lower, p_upper = confidence.interval(count, runner_up, n)
     radius = noise.radius(sigma, p_lower, p_upper)
     prediction = int(selected) if radius > 0 else ABSTAIN
     return Claim(prediction, radius, p_lower, p_upper, count, runner_up)
@@ -81,13 +72,17 @@ def predict(counts: Counts, *, alpha: float) -> int:
 
 
 def recompute_radius(certificate: Certificate) -> float:
-    """`own_radius` from the counts in the record alone; 0 where they prove nothing."""
-    p_lower, p_upper = probability_bounds(
-        certificate.count,
-        certificate.runner_up,
-        certificate.n,
-        certificate.alpha,
-        certificate.bound,
-        certificate.looks,
-    )
-    return noise_for_norm(certificate.norm).radius(certificate.sigma, p_lower, p_upper)
+    """`own_radius` from the counts in the record alone; 0 where they prove nothing.
+
+    Every piece of evidence must hold, so it is the least of their radii.
+
+    Raises:
+        ConfigurationError: the record says what never can be, such as more votes than n.
+    """
+    return min(proved_radius(part) for part in certificate.parts)
+
+
+def proved_radius(evidence: Evidence) -> float:
+    """The radius that one piece of evidence proves, from its counts alone."""
+    p_lower, p_upper = evidence.confidence.interval(evidence.count, evidence.runner_up, evidence.n)
+    return noise_for_norm(evidence.norm).radius(evidence.sigma, p_lower, p_upper)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from math import isclose
 
 from ddrs.errors import ConfigurationError
-from ddrs.proof.bounds import probability_bounds
 from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.proof.certify import recompute_radius
 
@@ -18,7 +17,7 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
     c = certificate
     try:
         proved = recompute_radius(c)
-        bounds = probability_bounds(c.count, c.runner_up, c.n, c.alpha, c.bound, c.looks)
+        bounds = [part.confidence.interval(part.count, part.runner_up, part.n) for part in c.parts]
     except ConfigurationError as error:
         yield str(error)
         return
@@ -26,9 +25,13 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
         yield f"own radius {c.own_radius} is more than the {proved} that its counts prove"
     elif not isclose(c.own_radius, proved, rel_tol=TOLERANCE, abs_tol=1e-300):
         yield f"own radius {c.own_radius} is not the {proved} that its counts prove"
-    for name, value in zip(("p_lower", "p_upper"), bounds, strict=True):
-        if not isclose(getattr(c, name), value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
-            yield f"{name} {getattr(c, name)} is not the {value} that its counts prove"
+    for part, (p_lower, p_upper) in zip(c.parts, bounds, strict=True):
+        for name, stated, value in (
+            ("p_lower", part.p_lower, p_lower),
+            ("p_upper", part.p_upper, p_upper),
+        ):
+            if not isclose(stated, value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+                yield f"{name} {stated} is not the {value} that its counts prove"
     if (c.own_prediction == ABSTAIN) != (c.own_radius == 0):
         yield f"class {c.own_prediction} goes with an own radius of {c.own_radius}"
     same = c.prediction == c.own_prediction

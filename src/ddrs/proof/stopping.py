@@ -1,22 +1,31 @@
-"""Estimation votes until a question is settled: fewer for most inputs, and every bound still holds.
+"""When the estimation of an input stops: fewer votes for most, and every bound still holds.
 
 The votes of an input may be looked at at times fixed beforehand, and the bounds of each look hold
 at level alpha / looks, so all of them hold together and the sampling may stop at any look, for any
-reason (`bounds.probability_bounds`). That it stops in time is a matter of cost alone: giving up
+reason (`bounds.Confidence`). That it stops in time is a matter of cost alone: giving up
 proves less and never something false, so the guess at what more votes could prove needs no
 guarantee.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, floor, inf
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import Noise
-from ddrs.proof.bounds import Bound, lower_bound, probability_bounds, upper_bound
-from ddrs.proof.certify import Claim
+from ddrs.proof.bounds import Bound, Confidence, lower_bound, upper_bound
+from ddrs.proof.certify import Claim, Counts, certify
 
-__all__ = ["AtRadii", "Question", "RadiusTolerance", "ask", "attainable", "look_times"]
+__all__ = [
+    "AtRadii",
+    "Estimation",
+    "RadiusTolerance",
+    "StoppingRule",
+    "attainable",
+    "settled",
+    "stopping_rule",
+]
 
 # Closer looks stop sooner, but share alpha among more of them. Simulated on published certificates
 # (Cohen et al. 2019, CIFAR-10) and n = 100 000, a ratio of 1.25 takes a sixth to a quarter fewer
@@ -85,17 +94,19 @@ class RadiusTolerance:
         return f"until more votes could add less than {self.tolerance:g}"
 
 
-Question = AtRadii | RadiusTolerance
+StoppingRule = AtRadii | RadiusTolerance
 
 
-def ask(at_radii: Iterable[float] | None, radius_tolerance: float | None) -> Question | None:
-    """The question that a user asks; None for a fixed number of votes.
+def stopping_rule(
+    at_radii: Iterable[float] | None, radius_tolerance: float | None
+) -> StoppingRule | None:
+    """The rule that a user asks for; None for a fixed number of votes.
 
     Raises:
-        ConfigurationError: both are asked, or one that is no question.
+        ConfigurationError: both are given, or a value that is no radius and no tolerance.
     """
     if at_radii is not None and radius_tolerance is not None:
-        raise ConfigurationError("ask for at_radii or for radius_tolerance, not for both")
+        raise ConfigurationError("give at_radii or radius_tolerance, not both")
     try:
         radii = None if at_radii is None else tuple(map(float, at_radii))
         tolerance = None if radius_tolerance is None else float(radius_tolerance)
@@ -108,33 +119,80 @@ def ask(at_radii: Iterable[float] | None, radius_tolerance: float | None) -> Que
     return None if tolerance is None else RadiusTolerance(tolerance)
 
 
-def look_times(n: int, question: Question | None) -> tuple[int, ...]:
-    """The numbers of votes at which the votes may be looked at; the last is `n`.
+@dataclass(frozen=True)
+class Estimation:
+    """How the probabilities of one input are estimated: with how many votes, and how surely.
 
-    Geometric, ceil(n (4/5)^k) from 100 votes on, so that how far one can overshoot is a share of
-    what one spends. Without a question there is one look, at `n`.
+    Args:
+        n: the most votes per input.
+        alpha: probability with which one certificate may be wrong.
+        bound: `"one-sided"` or `"two-sided"`.
+        stopping: when an input needs no more votes; None for `n` votes each.
+
+    Raises:
+        ConfigurationError: a value that can never work.
     """
-    if question is None:
-        return (n,)
-    up, down = RATIO
-    times = [n]
-    k = 1
-    while (time := -(-n * down**k // up**k)) >= FIRST_LOOK:
-        times.append(time)
-        k += 1
-    return tuple(reversed(times))
+
+    n: int = 100_000
+    alpha: float = 0.001
+    bound: Bound = "one-sided"
+    stopping: StoppingRule | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ConfigurationError(f"n must be at least 1 vote, got n={self.n}")
+        Confidence(self.alpha, self.bound)  # refuses what never can be
+
+    @cached_property
+    def times(self) -> tuple[int, ...]:
+        """The numbers of votes at which the votes may be looked at; the last is `n`.
+
+        Geometric, ceil(n (4/5)^k) from 100 votes on, so that how far one can overshoot is a share
+        of what one spends. Without a stopping rule there is one look, at `n`.
+        """
+        if self.stopping is None:
+            return (self.n,)
+        up, down = RATIO
+        times = [self.n]
+        k = 1
+        while (time := -(-self.n * down**k // up**k)) >= FIRST_LOOK:
+            times.append(time)
+            k += 1
+        return tuple(reversed(times))
+
+    @property
+    def looks(self) -> int:
+        """How often the votes may be looked at."""
+        return len(self.times)
+
+    @cached_property
+    def confidence(self) -> Confidence:
+        """With which the bounds of every look hold, all of them together."""
+        return Confidence(self.alpha, self.bound, self.looks)
+
+
+def settled(
+    counts: Counts, selected: int, *, sigma: float, noise: Noise, estimation: Estimation
+) -> bool:
+    """Whether the votes so far end the estimation of an input.
+
+    Args:
+        counts: `[classes]` estimation votes.
+        selected: the class to certify.
+        sigma: scale of the noise under which the votes are cast.
+        noise: the smoothing distribution.
+        estimation: says when to stop.
+    """
+    seen = int(counts.sum())
+    if estimation.stopping is None or seen >= estimation.n:
+        return seen >= estimation.n
+    claim = certify(counts, selected, sigma=sigma, noise=noise, confidence=estimation.confidence)
+    best = attainable(claim, seen, sigma=sigma, noise=noise, estimation=estimation)
+    return estimation.stopping.settled(claim.radius, best)
 
 
 def attainable(
-    claim: Claim,
-    seen: int,
-    n: int,
-    *,
-    sigma: float,
-    noise: Noise,
-    alpha: float,
-    bound: Bound,
-    looks: int,
+    claim: Claim, seen: int, *, sigma: float, noise: Noise, estimation: Estimation
 ) -> float:
     """The radius that the last look, at `n` votes, gives if all goes as well as is plausible.
 
@@ -145,19 +203,16 @@ def attainable(
     Args:
         claim: what the votes so far prove.
         seen: how many they are.
-        n: votes at the last look.
         sigma: scale of the noise under which the votes are cast.
         noise: the smoothing distribution.
-        alpha: failure probability at all looks together.
-        bound: `"one-sided"` or `"two-sided"`.
-        looks: how often the votes can be looked at.
+        estimation: says what the last look is, and how sure its bounds are.
     """
+    n = estimation.n
     hoped = ceil(n * upper_bound(claim.count, seen, IMPLAUSIBLE))
     count = min(hoped, claim.count + n - seen)
     feared = floor(n * lower_bound(claim.runner_up, seen, IMPLAUSIBLE))
     runner_up = min(max(feared, claim.runner_up), n - count)
-    p_lower, p_upper = probability_bounds(count, runner_up, n, alpha, bound, looks)
-    return noise.radius(sigma, p_lower, p_upper)
+    return noise.radius(sigma, *estimation.confidence.interval(count, runner_up, n))
 
 
 def _reaches(radius: float, r: float) -> bool:

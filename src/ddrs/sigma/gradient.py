@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import Noise
-from ddrs.noise.streams import Stream
+from ddrs.noise.streams import Source
 from ddrs.sigma.policy import SigmaChoice, check_range, estimated_radius
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
@@ -150,9 +150,9 @@ class GradientSigma:
             classifier.on_votes(len(inputs) * self.n)
         return sigma.numpy()
 
-    def _draw(self, streams: Sequence[Stream], out: npt.NDArray[np.float32], noise: Noise) -> None:
+    def _draw(self, streams: Sequence[Source], out: npt.NDArray[np.float32], noise: Noise) -> None:
         for stream, piece in zip(streams, out, strict=True):
-            stream.fill(piece, noise.sample)
+            stream.fill(piece, noise)
 
 
 def radius_slope(

@@ -1,6 +1,6 @@
 """One classifier or several: which of them, and at which sigma, is certified at each input.
 
-A certificate holds for the base classifier and the scale that its votes were cast with. What lets
+A certificate holds for the base classifier and the sigma that its votes were cast with. What lets
 sigma differ between inputs, a memory of certified regions (DDRS, section 3.5), lets the classifier
 differ just as well: a region's answer is that of its own smoothed classifier, whichever that is.
 """
@@ -15,21 +15,20 @@ import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
 from ddrs.networks.frozen import frozen
-from ddrs.proof.bounds import Bound
-from ddrs.proof.stopping import Question
+from ddrs.proof.stopping import Estimation
 from ddrs.sigma.policy import SigmaPolicy
-from ddrs.smoothing.estimation import sample
+from ddrs.smoothing.estimation import estimate
 from ddrs.smoothing.selection import Selection, check_selection
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
-__all__ = ["Candidates", "Chosen"]
+__all__ = ["Alternatives", "Choice", "joint_digest"]
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Choice:
     """What is to be certified at each input of a batch; every field is `[batch]`.
 
     Attributes:
@@ -45,7 +44,7 @@ class Chosen:
     votes: Ints
 
 
-class Candidates:
+class Alternatives:
     """The base classifiers that each input is given one of.
 
     Args:
@@ -59,8 +58,8 @@ class Candidates:
         digest: SHA-256 of what is certified: that of the one classifier, or of all in their order.
 
     Raises:
-        ConfigurationError: no classifiers, the same one twice, a policy that cannot choose among
-            several, or a selection that is none.
+        ConfigurationError: no classifiers, the same one twice, no votes to select the class, a
+            policy that cannot choose among several, or an unknown selection.
     """
 
     def __init__(
@@ -71,6 +70,8 @@ class Candidates:
         selection: Selection = "first",
     ) -> None:
         check_selection(selection)
+        if n0 < 1:
+            raise ConfigurationError(f"n0 must be at least 1 vote, got n0={n0}")
         digests = [classifier.digest for classifier in classifiers]
         if not classifiers or len(set(digests)) < len(digests):
             raise ConfigurationError(
@@ -82,22 +83,18 @@ class Candidates:
                 "SearchSigma; a fixed sigma takes one classifier"
             )
         self.classifiers = classifiers
-        self._policy = policy
-        self._n0 = n0
+        self.policy = policy
+        self.n0 = n0
         self._selecting = classifiers if selection == "all" else classifiers[:1]
-        joined = hashlib.sha256("\n".join(["candidates", *digests]).encode()).hexdigest()
-        self.digest = digests[0] if len(digests) == 1 else joined
+        self.digest = joint_digest(digests)
 
     @property
     def cost(self) -> int:
         """The most forward passes that the choice for one input takes."""
-        return len(self._selecting) * self._n0 + len(self.classifiers) * self._policy.cost
+        return len(self._selecting) * self.n0 + len(self.classifiers) * self.policy.cost
 
-    def choose(self, inputs: Inputs) -> Chosen:
-        """Select the classes, choose a sigma for every classifier, and take the best classifier.
-
-        The class is the one with most votes at the policy's start. The classifier is the one whose
-        votes for that class promise the largest radius.
+    def select(self, inputs: Inputs) -> Ints:
+        """`[batch]` the class of each input: the one with most of `n0` votes at the policy's start.
 
         Args:
             inputs: the batch.
@@ -108,59 +105,62 @@ class Candidates:
         for classifier in self.classifiers:
             classifier.check_unchanged()
         counts = [
-            classifier.count_each(inputs, self._policy.initial, self._n0, "selection")
+            classifier.count_each(inputs, self.policy.initial, self.n0, "selection")
             for classifier in self._selecting
         ]
-        selected = np.sum(counts, axis=0).argmax(axis=1)
+        selected: Ints = np.sum(counts, axis=0).argmax(axis=1)
+        return selected
+
+    def choose(self, inputs: Inputs, selected: Ints) -> Choice:
+        """Choose a sigma for every classifier, and the classifier with the largest radius.
+
+        The radius is what a classifier's votes for the selected class promise.
+
+        Args:
+            inputs: the batch.
+            selected: `[batch]` class of each input.
+
+        Raises:
+            ModelError: a classifier failed.
+        """
         choices = [
-            self._policy.choose(classifier, inputs, selected) for classifier in self.classifiers
+            self.policy.choose(classifier, inputs, selected) for classifier in self.classifiers
         ]
         best = _largest([choice.radius for choice in choices], len(inputs))
         rows = np.arange(len(inputs))
-        return Chosen(
+        selection = len(self._selecting) * self.n0
+        return Choice(
             classifier=best,
             sigma=np.stack([choice.sigma for choice in choices])[best, rows],
             selected=selected,
-            votes=len(counts) * self._n0 + np.sum([choice.votes for choice in choices], axis=0),
+            votes=selection + np.sum([choice.votes for choice in choices], axis=0),
         )
 
-    def count_each(self, inputs: Inputs, chosen: Chosen, n: int, stage: str) -> Ints:
-        """`[batch, num_classes]` counts of `n` votes at every input, as `NoisyClassifier` does."""
+    def estimate(self, inputs: Inputs, choice: Choice, estimation: Estimation) -> Ints:
+        """`[batch, num_classes]` estimation votes of the chosen classifier at the chosen sigma."""
         return self._by_classifier(
-            chosen,
-            lambda classifier, rows: classifier.count_each(
-                inputs.take(rows), chosen.sigma[rows], n, stage
-            ),
-        )
-
-    def sample(
-        self,
-        inputs: Inputs,
-        chosen: Chosen,
-        question: Question | None,
-        *,
-        n: int,
-        alpha: float,
-        bound: Bound,
-    ) -> Ints:
-        """`[batch, num_classes]` estimation votes; arguments and errors are those of `sample`."""
-        return self._by_classifier(
-            chosen,
-            lambda classifier, rows: sample(
+            choice,
+            lambda classifier, rows: estimate(
                 classifier,
                 inputs.take(rows),
-                chosen.sigma[rows],
-                chosen.selected[rows],
-                question,
-                n=n,
-                alpha=alpha,
-                bound=bound,
+                choice.sigma[rows],
+                choice.selected[rows],
+                estimation,
             ),
         )
 
-    def digest_of(self, chosen: Chosen, row: int) -> str:
+    def count_each(self, inputs: Inputs, choice: Choice, n: int, stage: str) -> Ints:
+        """`[batch, num_classes]` counts of `n` votes at every input, as `NoisyClassifier` does."""
+        return self._by_classifier(
+            choice,
+            lambda classifier, rows: classifier.count_each(
+                inputs.take(rows), choice.sigma[rows], n, stage
+            ),
+        )
+
+    def digest_of(self, choice: Choice, row: int) -> str:
         """SHA-256 of the classifier chosen for the input at `row`."""
-        digest: str = self.classifiers[chosen.classifier[row]].digest
+        digest: str = self.classifiers[choice.classifier[row]].digest
         return digest
 
     def on_votes(self, call: Callable[[int], None]) -> None:
@@ -177,13 +177,20 @@ class Candidates:
             yield
 
     def _by_classifier(
-        self, chosen: Chosen, count: Callable[[NoisyClassifier, list[int]], Ints]
+        self, choice: Choice, count: Callable[[NoisyClassifier, list[int]], Ints]
     ) -> Ints:
-        counts = np.zeros((len(chosen.classifier), self.classifiers[0].num_classes), np.int64)
-        for index in np.unique(chosen.classifier):
-            rows = np.flatnonzero(chosen.classifier == index).tolist()
+        counts = np.zeros((len(choice.classifier), self.classifiers[0].num_classes), np.int64)
+        for index in np.unique(choice.classifier):
+            rows = np.flatnonzero(choice.classifier == index).tolist()
             counts[rows] = count(self.classifiers[index], rows)
         return counts
+
+
+def joint_digest(digests: Sequence[str]) -> str:
+    """SHA-256 of several classifiers in their order; that of the one where there is one."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(["candidates", *digests]).encode()).hexdigest()
 
 
 def _largest(radii: Sequence[npt.NDArray[np.float64] | None], inputs: int) -> Ints:

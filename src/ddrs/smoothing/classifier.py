@@ -1,6 +1,6 @@
-"""`SmoothedClassifier`: joins noise, votes, the choice of sigma, proof and memory for one batch."""
+"""`SmoothedClassifier`: CERTIFY and PREDICT on one page, for one batch of inputs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
@@ -8,29 +8,27 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, bfloat16, nn
+from torch import Tensor, nn
 
-from ddrs.errors import ConfigurationError, DDRSError, StoreError, StoreMismatchError
+from ddrs.errors import ConfigurationError, DDRSError, InputError, StoreMismatchError
 from ddrs.memory.memory import Memory
-from ddrs.memory.regions import Resolution
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
 from ddrs.noise.streams import check_seed, fresh_seed
-from ddrs.proof.bounds import Bound, check_bound
+from ddrs.proof.bounds import Bound
 from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.proof.certify import certify, predict
-from ddrs.proof.stopping import Question, ask, look_times
+from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
-from ddrs.smoothing.alternatives import Candidates, Chosen
+from ddrs.smoothing.alternatives import Alternatives, Choice
+from ddrs.smoothing.answers import points, recall, resolve
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 __all__ = ["SmoothedClassifier"]
-
-Point = npt.NDArray[np.generic]
 
 
 class SmoothedClassifier:
@@ -40,11 +38,15 @@ class SmoothedClassifier:
     sigma chosen per input they are sound together only through a memory (DDRS, section 3.5), which
     answers from regions certified earlier: pass one, and use this object for every prediction.
 
+    `certify` has two halves, which can be done apart: `own` certifies inputs by their own votes,
+    anywhere and in any order; `resolve` lets the memory answer, in one order.
+
     Args:
         model: maps float inputs `[batch, *input]` to scores `[batch, num_classes]`; normalisation
             is its first layer, so that radii are in the units of the input. It is used in
             evaluation mode and comes back as it was. Or several of them: each input gets the one
-            that promises it the largest radius (`alternatives`), with a policy as `sigma`.
+            that promises it the largest radius (`alternatives`), with a policy as `sigma`. A
+            `NoisyClassifier` is taken as it is, with its own noise and arithmetic.
         num_classes: number of classes.
         sigma: noise scale, in the units of the input, or a policy that chooses it per input.
         noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
@@ -55,9 +57,9 @@ class SmoothedClassifier:
         selection: whose votes select it where there are several models: `"first"`, those of the
             first one given, which should be the one that is most often right under the noise that
             the policy starts from; or `"all"`, those of all together.
-        n: votes that certify it; the most of them, where `certify` is asked a question.
+        n: votes that certify it; the most of them, where `certify` is told when to stop.
         alpha: probability with which one certificate may be wrong.
-        bound: `"one-sided"` or `"two-sided"` (`ddrs.proof.bounds.probability_bounds`).
+        bound: `"one-sided"` or `"two-sided"` (`proof.bounds.Confidence`).
         seed: key of all random streams: the same seed gives the same counts for the same input. By
             default every call draws a fresh one from the operating system; do so wherever an
             adversary could learn a fixed one.
@@ -67,6 +69,21 @@ class SmoothedClassifier:
         compile: certify a compiled copy of the model, which is faster on a CPU; part of the
             classifier's identity. Needs `pip install 'ddrs[compile]'`.
 
+    Example:
+        >>> import torch, ddrs
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> smoothed = ddrs.SmoothedClassifier(model, 2, sigma=0.5, n=1000, seed=0)
+        >>> certificate, = smoothed.certify(torch.zeros(1, 1, 2, 2))
+        >>> certificate.radius == ddrs.recompute_radius(certificate)
+        True
+
+    Attributes:
+        alternatives: the base classifiers, and what chooses among them and their sigmas.
+        estimation: how many votes certify an input, and how surely.
+        memory: as it was given.
+        noise: the smoothing distribution.
+        seed: as it was given.
+
     Raises:
         ConfigurationError: an argument that can never work.
         StoreMismatchError: the memory belongs to another classifier, noise or norm.
@@ -74,7 +91,7 @@ class SmoothedClassifier:
 
     def __init__(
         self,
-        model: nn.Module | Sequence[nn.Module],
+        model: nn.Module | NoisyClassifier | Sequence[nn.Module | NoisyClassifier],
         num_classes: int,
         *,
         sigma: float | SigmaPolicy = 0.25,
@@ -97,48 +114,58 @@ class SmoothedClassifier:
             raise ConfigurationError(
                 f"n0, n and seed must be whole numbers and alpha a number: {error}"
             ) from error
-        if n0 < 1 or n < 1:
-            raise ConfigurationError(f"n0 and n must be at least 1 vote, got n0={n0}, n={n}")
         if seed is not None:
             check_seed(seed)
-        if not 0 < alpha < 1:
-            raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {alpha}")
-        check_bound(bound)
-        self.noise = noise
         if isinstance(sigma, int | float | np.floating | np.integer):
             sigma = FixedSigma(float(sigma))
         if not hasattr(sigma, "choose"):
             raise ConfigurationError(f"sigma must be a number or a sigma policy, got {sigma!r}")
         if memory is not None and not isinstance(memory, Memory):
             raise ConfigurationError(f"memory must be a Memory, got {memory!r}; use Memory(url)")
-        self.policy = sigma
+        self.noise = noise
+        self.seed = seed
+        self.estimation = Estimation(n, alpha, bound)
         classifiers = [
-            NoisyClassifier(
+            each
+            if isinstance(each, NoisyClassifier)
+            else NoisyClassifier(
                 each,
                 num_classes,
-                self.noise,
+                noise,
                 batch_size=batch_size,
                 precision=precision,
                 compile=compile,
             )
             for each in (model if isinstance(model, Sequence) else [model])
         ]
-        self.candidates = Candidates(classifiers, sigma, n0, selection)
-        self.base = classifiers[0]
+        if any((each.noise, each.num_classes) != (noise, num_classes) for each in classifiers):
+            raise ConfigurationError(
+                f"every classifier must be one of {num_classes} classes under {noise.name} noise"
+            )
+        self.alternatives = Alternatives(classifiers, sigma, n0, selection)
         self.memory = memory
-        self.n0, self.n, self.alpha, self.bound, self.seed = n0, n, alpha, bound, seed
         if memory is not None:
             if memory.norm != noise.norm:
                 raise StoreMismatchError(
                     f"the memory holds {memory.norm} balls, but {noise.name} noise certifies "
                     f"{noise.norm}; use Memory(url, norm={noise.norm!r})"
                 )
-            memory.bind(self.candidates.digest, noise.name)
+            memory.bind(self.digest, noise.name)
+
+    @property
+    def alone(self) -> bool:
+        """Whether certificates of different inputs hold together without a memory."""
+        return not self.alternatives.policy.per_input
 
     @property
     def cost(self) -> int:
         """The most noisy forward passes that one certificate takes."""
-        return self.candidates.cost + self.n
+        return self.alternatives.cost + self.estimation.n
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is certified."""
+        return self.alternatives.digest
 
     def certify(
         self,
@@ -147,10 +174,10 @@ class SmoothedClassifier:
         at_radii: Sequence[float] | None = None,
         radius_tolerance: float | None = None,
     ) -> list[Certificate]:
-        """Certify a batch, with `n` votes an input or with as few as a question takes.
+        """Certify a batch, with `n` votes per input or with as few as a stopping rule needs.
 
-        A question costs no confidence: alpha covers every look at the votes, whenever the sampling
-        stops (`ddrs.smoothing.estimation`). The radius is the one proved by then.
+        Stopping early costs no confidence: alpha covers every look at the votes, whenever the
+        estimation stops (`proof.stopping`). The radius is the one proved by then.
 
         With a memory, the result is as if the inputs came one by one in this order, and every
         answer is durable before this returns.
@@ -162,27 +189,57 @@ class SmoothedClassifier:
             radius_tolerance: stop once more votes could add less than this to the radius.
 
         Returns:
-            One certificate an input, in order.
+            One certificate per input, in order.
 
         Raises:
-            ConfigurationError: both questions, or one that is none.
+            ConfigurationError: both stopping rules, or a value that is none.
             InputError: `x` is not such a tensor.
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
         """
-        question = ask(at_radii, radius_tolerance)
-        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
-        if not len(inputs):
-            return []
-        with self._at_work(inputs):
-            if self.memory is None:
-                return self._own_certificates(inputs, question)
-            points = _points(inputs)
-            stored = [self.memory.recall(point) for point in points]
-            rows = [row for row, known in enumerate(stored) if known is None]
-            own = self._own_certificates(inputs.take(rows), question) if rows else []
-            fresh = iter(self._resolve(self.memory, [points[row] for row in rows], own))
-            return [next(fresh) if known is None else _restore(known) for known in stored]
+        estimation = self._estimation(at_radii, radius_tolerance)
+        return self._certify(self._inputs(x), estimation, self.memory)
+
+    def own(
+        self,
+        x: Tensor,
+        *,
+        at_radii: Sequence[float] | None = None,
+        radius_tolerance: float | None = None,
+    ) -> list[Certificate]:
+        """What the inputs' own votes prove: the half of `certify` that needs no memory.
+
+        It can be done anywhere, and in any order. Unless `alone`, these certificates do not hold
+        together until `resolve` has let a memory answer. Arguments and errors are those of
+        `certify`.
+        """
+        estimation = self._estimation(at_radii, radius_tolerance)
+        return self._certify(self._inputs(x), estimation, None)
+
+    def resolve(self, x: Tensor, own: Sequence[Certificate]) -> list[Certificate]:
+        """What the memory answers: the half of `certify` that knows one order.
+
+        Args:
+            x: `[batch, *input]` float tensor of finite values.
+            own: what `own` returned for these inputs.
+
+        Returns:
+            One certificate per input, in order; those given where there is no memory.
+
+        Raises:
+            InputError: `x` is not such a tensor, or `own` is of other inputs or classifiers.
+            StoreError: the memory cannot be read or written; nothing is stored.
+        """
+        inputs = self._inputs(x)
+        digests = {classifier.digest for classifier in self.alternatives.classifiers}
+        if [one.input_digest for one in own] != list(inputs.digests):
+            raise InputError("these certificates are of other inputs: give each input its own")
+        if not {one.model_digest for one in own} <= digests:
+            raise InputError("these certificates are of another classifier")
+        if self.memory is None or not len(inputs):
+            return list(own)
+        with self._named(inputs):
+            return resolve(self.memory, inputs, own)
 
     def predict(self, x: Tensor) -> list[int]:
         """Predict a batch: the smoothed class of each input, or `ABSTAIN`.
@@ -193,123 +250,125 @@ class SmoothedClassifier:
 
         Arguments and errors are those of `certify`.
         """
-        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        inputs = self._inputs(x)
         if not len(inputs):
             return []
-        with self._at_work(inputs):
-            if self.memory is None:
-                chosen = self.candidates.choose(inputs)
-                counts = self.candidates.count_each(inputs, chosen, self.n, "prediction")
-                return [predict(row, alpha=self.alpha) for row in counts]
+        if self.memory is not None:
             return self._predict_from(self.memory, inputs)
+        with self._named(inputs), self.alternatives.frozen():
+            selected = self.alternatives.select(inputs)
+            choice = self.alternatives.choose(inputs, selected)
+            n, alpha = self.estimation.n, self.estimation.alpha
+            counts = self.alternatives.count_each(inputs, choice, n, "prediction")
+            return [predict(row, alpha=alpha) for row in counts]
+
+    def classify(self, x: Tensor) -> npt.NDArray[np.int64]:
+        """`[batch]` classes of the inputs themselves, by the first model and without noise."""
+        with self.alternatives.frozen():
+            return self.alternatives.classifiers[0].classify(x)
+
+    def on_votes(self, call: Callable[[int], None]) -> None:
+        """Have `call` told the number of votes after each batch, e.g. by a progress bar."""
+        self.alternatives.on_votes(call)
+
+    def _certify(
+        self, inputs: Inputs, estimation: Estimation, memory: Memory | None
+    ) -> list[Certificate]:
+        """CERTIFY (Cohen et al. 2019), sigma per input (DDRS, Algorithm 1), memory (section 3.5).
+
+        Each step has votes of its own: none selects, chooses and proves with the same.
+        """
+        with self._named(inputs), self.alternatives.frozen():
+            answers = {} if memory is None else recall(memory, inputs)
+            fresh = inputs.take([row for row in range(len(inputs)) if row not in answers])
+            if len(fresh):
+                selected = self.alternatives.select(fresh)
+                choice = self.alternatives.choose(fresh, selected)
+                counts = self.alternatives.estimate(fresh, choice, estimation)
+                own = self._prove(fresh, choice, counts, estimation)
+                certified = iter(own if memory is None else resolve(memory, fresh, own))
+            return [answers.get(row) or next(certified) for row in range(len(inputs))]
+
+    def _prove(
+        self,
+        inputs: Inputs,
+        choice: Choice,
+        counts: npt.NDArray[np.int64],
+        estimation: Estimation,
+    ) -> list[Certificate]:
+        """One certificate per input: what its counts `[batch, num_classes]` prove."""
+        found = []
+        for row in range(len(inputs)):
+            sigma = float(choice.sigma[row])
+            claim = certify(
+                counts[row],
+                int(choice.selected[row]),
+                sigma=sigma,
+                noise=self.noise,
+                confidence=estimation.confidence,
+            )
+            n = int(counts[row].sum())
+            found.append(
+                Certificate(
+                    prediction=claim.prediction,
+                    radius=claim.radius,
+                    outcome="abstained" if claim.prediction == ABSTAIN else "own",
+                    own_prediction=claim.prediction,
+                    own_radius=claim.radius,
+                    sigma=sigma,
+                    norm=self.noise.norm,
+                    bound=estimation.bound,
+                    p_lower=claim.p_lower,
+                    p_upper=claim.p_upper,
+                    count=claim.count,
+                    runner_up=claim.runner_up,
+                    n=n,
+                    looks=estimation.looks,
+                    n0=self.alternatives.n0,
+                    alpha=estimation.alpha,
+                    votes=int(choice.votes[row]) + n,
+                    input_digest=inputs.digests[row],
+                    model_digest=self.alternatives.digest_of(choice, row),
+                    seed=inputs.seed,
+                    version=__version__,
+                )
+            )
+        return found
 
     def _predict_from(self, memory: Memory, inputs: Inputs) -> list[int]:
-        points = _points(inputs)
-        rows = [row for row, point in enumerate(points) if memory.lookup(point) is None]
-        own = self._own_certificates(inputs.take(rows), None) if rows else []
-        candidates = dict(zip(rows, own, strict=True))
+        places = points(inputs)
+        uncovered = [row for row, point in enumerate(places) if memory.lookup(point) is None]
+        own = self._certify(inputs.take(uncovered), self.estimation, None)
+        claims = dict(zip(uncovered, own, strict=True))
         answers = []
-        for row, point in enumerate(points):
+        for row, point in enumerate(places):
             region = memory.lookup(point)  # again: an input before this one may cover it by now
             if region is not None:
                 answers.append(region.prediction)
             else:
                 # Regions are never deleted, so what is uncovered now was uncovered before.
-                answers.append(self._resolve(memory, [point], [candidates[row]])[0].prediction)
+                (answer,) = resolve(memory, inputs.take([row]), [claims[row]])
+                answers.append(answer.prediction)
         return answers
 
-    def _own_certificates(self, inputs: Inputs, question: Question | None) -> list[Certificate]:
-        chosen = self.candidates.choose(inputs)
-        counts = self.candidates.sample(
-            inputs, chosen, question, n=self.n, alpha=self.alpha, bound=self.bound
-        )
-        looks = len(look_times(self.n, question))
-        return [
-            self._certificate(inputs, row, chosen, counts[row], looks) for row in range(len(inputs))
-        ]
+    def _inputs(self, x: Tensor) -> Inputs:
+        return Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
 
-    def _certificate(
-        self, inputs: Inputs, row: int, chosen: Chosen, counts: npt.NDArray[np.int64], looks: int
-    ) -> Certificate:
-        sigma = float(chosen.sigma[row])
-        claim = certify(
-            counts,
-            int(chosen.selected[row]),
-            sigma=sigma,
-            noise=self.noise,
-            alpha=self.alpha,
-            bound=self.bound,
-            looks=looks,
-        )
-        n = int(counts.sum())
-        return Certificate(
-            prediction=claim.prediction,
-            radius=claim.radius,
-            outcome="abstained" if claim.prediction == ABSTAIN else "own",
-            own_prediction=claim.prediction,
-            own_radius=claim.radius,
-            sigma=sigma,
-            norm=self.noise.norm,
-            bound=self.bound,
-            p_lower=claim.p_lower,
-            p_upper=claim.p_upper,
-            count=claim.count,
-            runner_up=claim.runner_up,
-            n=n,
-            looks=looks,
-            n0=self.n0,
-            alpha=self.alpha,
-            votes=int(chosen.votes[row]) + n,
-            input_digest=inputs.digests[row],
-            model_digest=self.candidates.digest_of(chosen, row),
-            seed=inputs.seed,
-            version=__version__,
-        )
-
-    def _resolve(
-        self, memory: Memory, points: list[Point], own: list[Certificate]
-    ) -> list[Certificate]:
-        """Let the memory store and, where it must, change what the inputs' own votes prove."""
-        resolutions = memory.resolve_many(
-            points,
-            [certificate.prediction for certificate in own],
-            [certificate.radius for certificate in own],
-            evidence=[certificate.to_json() for certificate in own],
-        )
-        return [
-            certificate if resolution.outcome == "abstained" else _restore(resolution)
-            for certificate, resolution in zip(own, resolutions, strict=True)
-        ]
+    def _estimation(
+        self, at_radii: Sequence[float] | None, radius_tolerance: float | None
+    ) -> Estimation:
+        return replace(self.estimation, stopping=stopping_rule(at_radii, radius_tolerance))
 
     @contextmanager
-    def _at_work(self, inputs: Inputs) -> Iterator[None]:
-        """Freeze the model, and tell an error what was being certified."""
+    def _named(self, inputs: Inputs) -> Iterator[None]:
+        """Tell an error what was being certified."""
         try:
-            with self.candidates.frozen():
-                yield
+            yield
         except DDRSError as error:
+            about = self.estimation
             raise type(error)(
                 f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
-                f"{self.policy.initial}, n0={self.n0}, n={self.n}, alpha={self.alpha}]"
+                f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, n={about.n}, "
+                f"alpha={about.alpha}]"
             ) from error
-
-
-def _points(inputs: Inputs) -> list[Point]:
-    x = inputs.x.cpu()
-    return list((x.float() if x.dtype == bfloat16 else x).numpy())  # NumPy has no bfloat16
-
-
-def _restore(resolution: Resolution) -> Certificate:
-    """The certificate of a stored answer: its evidence, with the memory's verdict on it."""
-    if resolution.evidence is None:
-        raise StoreError(
-            "the memory holds an answer for this input that no classifier stored; certify with a "
-            "memory that only this classifier writes"
-        )
-    return replace(
-        Certificate.from_json(resolution.evidence),
-        prediction=resolution.prediction,
-        radius=resolution.radius,
-        outcome=resolution.outcome,
-    )

@@ -205,7 +205,7 @@ def _noisy(
     for index, take in segments:
         start, end = end, end + take
         request = requests[index]
-        request.stream.fill(draws[start:end], noise.sample)
+        request.stream.fill(draws[start:end], noise)
         shifted = noisy[start:end]
         np.multiply(draws[start:end], request.sigma, out=shifted, dtype=x.dtype)
         shifted += x[request.row]

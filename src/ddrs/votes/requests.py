@@ -1,15 +1,21 @@
-"""What is voted on: a checked batch of inputs, and requests for votes at them."""
+"""What is voted on: a checked batch of inputs, and requests for votes at them.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+torch is imported with the first batch: policies name these types without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ddrs.errors import InputError
 from ddrs.inputs import input_digest
-from ddrs.noise.streams import Stream
+from ddrs.noise.streams import Source, Stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Inputs", "VoteRequest"]
 
@@ -22,19 +28,24 @@ class Inputs:
         x: `[batch, *input]` floating point tensor.
         seed: the seed of all random streams.
         digests: SHA-256 of each input.
+        source: makes the source of noise for (seed, input digest, stage, shape).
     """
 
     x: Tensor
     seed: int
     digests: tuple[str, ...]
+    source: Callable[[int, str, str, tuple[int, ...]], Source] = Stream
 
     @classmethod
-    def of(cls, x: Tensor, seed: int) -> "Inputs":
+    def of(cls, x: Tensor, seed: int) -> Inputs:
         """Check a user's batch and take its digests.
 
         Raises:
             InputError: not a batch of floating point inputs, empty inputs, NaN or infinite values.
         """
+        import torch
+        from torch import Tensor
+
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
             what = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"inputs must be a float tensor [batch, ...], got {what}")
@@ -56,13 +67,14 @@ class Inputs:
         """The shape of one input."""
         return tuple(self.x.shape[1:])
 
-    def take(self, rows: Sequence[int]) -> "Inputs":
+    def take(self, rows: Sequence[int]) -> Inputs:
         """The inputs at the given positions."""
-        return Inputs(self.x[list(rows)], self.seed, tuple(self.digests[row] for row in rows))
+        digests = tuple(self.digests[row] for row in rows)
+        return replace(self, x=self.x[list(rows)], digests=digests)
 
-    def stream(self, row: int, stage: str) -> Stream:
+    def stream(self, row: int, stage: str) -> Source:
         """The noise of one stage for the input at `row`, from its first draw on."""
-        return Stream(self.seed, self.digests[row], stage, self.shape)
+        return self.source(self.seed, self.digests[row], stage, self.shape)
 
 
 @dataclass
@@ -72,4 +84,4 @@ class VoteRequest:
     row: int
     sigma: float
     n: int
-    stream: Stream
+    stream: Source

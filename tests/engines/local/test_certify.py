@@ -21,7 +21,7 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
 from ddrs.memory.memory import Memory
 from ddrs.proof.certificate import Certificate
-from ddrs.proof.stopping import look_times
+from ddrs.proof.stopping import Estimation
 from ddrs.training.config import TrainingConfig
 from support import toy
 
@@ -137,7 +137,7 @@ def test_a_question_stops_inputs_one_by_one(
     asked = job(data, policy=policy, n=4000, **question)
     summary = certify_run(asked, tmp_path / "run", quiet=True)
     table = rows(tmp_path / "run")
-    times = look_times(4000, asked.question)
+    times = Estimation(4000, stopping=asked.question).times
     assert {row["looks"] for row in table} == {len(times)}
     assert {row["n"] for row in table} <= set(times)
     assert len({row["n"] for row in table}) > 1

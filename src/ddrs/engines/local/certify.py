@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES, Noise
 from ddrs.proof.certificate import Certificate
 from ddrs.runs.directory import MEMORY_FILE, Row, Run
-from ddrs.smoothing.alternatives import Candidates
+from ddrs.smoothing.alternatives import joint_digest
 from ddrs.smoothing.classifier import SmoothedClassifier
 from ddrs.version import __version__
 from ddrs.votes.classifier import NoisyClassifier
@@ -69,7 +69,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> dic
         policy,
         inputs=min(len(dataset), job.limit or len(dataset)),
         num_classes=classes,
-        model_digest=Candidates(trials, policy, job.n0).digest,
+        model_digest=joint_digest([trial.digest for trial in trials]),
         version=__version__,
         **({"model_digests": [trial.digest for trial in trials]} if job.alternatives else {}),
     )
@@ -126,7 +126,7 @@ def _certify_rest(
     # The bar goes by the most votes that inputs can take: those that a question spares count too.
     unit = "votes" if job.question is None else "settled"
     with ProgressBar(title, total * smoothed.cost, unit, done=votes_done, quiet=quiet) as bar:
-        smoothed.candidates.on_votes(bar.advance)
+        smoothed.on_votes(bar.advance)
         while rest:
             bar.note(f"{total - len(rest)}/{total} inputs")
             indices, rest = rest[: group.now], rest[group.now :]
@@ -148,8 +148,7 @@ def _certify_group(
         certificates = smoothed.certify(
             x, at_radii=job.at_radii, radius_tolerance=job.radius_tolerance
         )
-        with frozen(smoothed.base.model):
-            clean = smoothed.base.classify(x)
+        clean = smoothed.classify(x)
     except DDRSError as error:
         first, last = indices[0], indices[-1]
         raise type(error)(f"inputs {first} to {last} of {dataset.name}: {error}") from error
@@ -167,7 +166,7 @@ def _row(index: int, label: int, clean: int, certificate: Certificate) -> Row:
         "label": label,
         "correct": certificate.prediction == label,
         "clean_prediction": clean,
-        **asdict(certificate),
+        **certificate.to_row(),
     }
 
 

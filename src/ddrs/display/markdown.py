@@ -26,7 +26,7 @@ def table(header: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1
         The lines, without a final newline; only the header and its rule where there are no rows.
 
     Raises:
-        ValueError: a row that has not as many cells as there are columns.
+        ValueError: a row whose number of cells is not that of the columns.
     """
     lines = [[_cell(text) for text in row] for row in (header, *rows)]
     widths = [max(NARROWEST, *map(len, column)) for column in zip(*lines, strict=True)]

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from ddrs.display.markdown import table
@@ -26,7 +26,7 @@ NOT_TOGETHER = "*"
 AT_MOST = "at most"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The exact figures of one run or log; None where a log does not record one.
 
@@ -53,21 +53,21 @@ class Comparison:
 
     run: str
     inputs: int
-    clean_accuracy: float | None
+    clean_accuracy: float | None = None
     certified_accuracy: dict[str, float]
     certified_accuracy_interval: dict[str, tuple[float, float]]
     acr: float
     abstained: int
-    votes: int | None
+    votes: int | None = None
     seconds: float | None
-    trimmed: int | None
-    inherited: int | None
-    n: int | None
-    n_at_most: int | None
-    question: str | None
-    alpha: float | None
-    norm: str | None
-    sound_together: bool | None
+    trimmed: int | None = None
+    inherited: int | None = None
+    n: int | None = None
+    n_at_most: int | None = None
+    question: str | None = None
+    alpha: float | None = None
+    norm: str | None = None
+    sound_together: bool | None = None
     same_inputs: bool
 
 
@@ -151,24 +151,23 @@ def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
 
 
 def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool) -> Comparison:
-    summary = run.summary
-    memory = summary.memory if summary is not None and summary.memory.on else None
-    return Comparison(
+    logged = Comparison(
         run=run.name,
         **certified_figures(run.rows, radii),
-        clean_accuracy=summary and summary.clean_accuracy,
         abstained=sum(row.prediction == ABSTAIN for row in run.rows),
-        votes=summary and summary.votes,
-        seconds=_seconds(run.rows) if summary is None else summary.seconds,
-        trimmed=memory and memory.trimmed,
-        inherited=memory and memory.inherited,
-        n=summary and summary.n,
-        n_at_most=summary and summary.n_at_most,
-        question=summary and summary.question,
-        alpha=summary and summary.alpha,
-        norm=summary and summary.norm,
-        sound_together=None if summary is None else summary.sound_together,
+        seconds=_seconds(run.rows),
         same_inputs=same_inputs,
+    )
+    summary = run.summary
+    if summary is None:
+        return logged
+    names = ("clean_accuracy", "votes", "seconds", "n", "n_at_most", "question", "alpha", "norm")
+    return replace(
+        logged,
+        **{name: getattr(summary, name) for name in names},
+        trimmed=summary.memory.trimmed if summary.memory.on else None,
+        inherited=summary.memory.inherited if summary.memory.on else None,
+        sound_together=summary.sound_together,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ddrs import ABSTAIN
 from ddrs.errors import RunError
-from ddrs.finished.orders import Orders, Spread
+from ddrs.finished.orders import OrderStudy, Range
 from support.study import probes
 
 CONFIG = {"model": "runs/models/one", "kind": "certify", "n": 90, "n0": 9, "alpha": 0.01, "seed": 5}
@@ -62,8 +62,8 @@ def test_what_the_memory_did_is_told_by_kind(folder):
 
 
 def test_other_orders_are_kept_for_where_the_inputs_are_not(folder, monkeypatch):
-    spread = Spread(0.5, 0.25, 0.5, 0.75)
-    made = Orders(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
+    spread = Range(0.5, 0.25, 0.5, 0.75)
+    made = OrderStudy(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
     monkeypatch.setattr(probes, "reorder", lambda *_, **__: made)
     told = "In 3 shuffled orders (seed 8), each with a fresh memory, 1 of the inputs change class"
     text, _ = probes.stream_section(folder)

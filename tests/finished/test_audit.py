@@ -252,8 +252,8 @@ def test_a_read_only_run_is_sound_and_watched(shared: CertifyJob, tmp_path: Path
     rows = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pylist()
     outcomes = [row["outcome"] for row in rows]
     assert outcomes[4:8].count("inherited") >= 2
-    assert summary["memory"]["unrecorded"] == outcomes.count("unrecorded") >= 2
-    assert summary["sound_together"] is False
+    assert summary.memory.unrecorded == outcomes.count("unrecorded") >= 2
+    assert summary.sound_together is False
     assert (tmp_path / "shared.db").read_bytes() == before
     report = audit_run(tmp_path / "run")
     assert report.ok, report.violations

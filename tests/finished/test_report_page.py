@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from ddrs.jobs.config import CertifyConfig
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.finished import report
 from ddrs.finished.report import describe, report_page
+from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.rows import LoggedRow
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
 from ddrs.runs.table import EvaluatedRun

@@ -223,13 +223,13 @@ def certify(
         batch_size="auto" if batch_size is None else batch_size,
     )
     summary = certify_run(job, out)
-    unrecorded = summary["memory"]["unrecorded"]
+    unrecorded = summary.memory.unrecorded
     if unrecorded:
         _messages.print(
             f"note: {unrecorded} inputs are in no region of the read-only memory: their classes "
             "are not recorded, and their radius is 0"
         )
-    elif not summary["sound_together"]:
+    elif not summary.sound_together:
         _messages.print(
             "note: sigma or the classifier differs between inputs and the memory is off, so these "
             "certificates are not sound together"

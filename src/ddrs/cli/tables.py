@@ -2,7 +2,7 @@
 
 from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down
-from ddrs.finished.orders import Orders, Spread
+from ddrs.finished.orders import OrderStudy, Range
 from ddrs.memory.statistics import Group, Statistics
 
 __all__ = ["orders_table", "statistics_table"]
@@ -32,7 +32,7 @@ def statistics_table(found: Statistics) -> str:
     return "\n".join(lines)
 
 
-def orders_table(found: Orders) -> str:
+def orders_table(found: OrderStudy) -> str:
     """How a run's figures depend on the order of its inputs."""
     rows = [
         [f"r={radius:g}", *(f"{value:.{DIGITS}f}" for value in _values(s))]
@@ -54,5 +54,5 @@ def _group(name: str, group: Group) -> list[str]:
     return [name, *map(str, counts), *(rounded_down(radius, DIGITS) for radius in radii)]
 
 
-def _values(spread: Spread) -> tuple[float, ...]:
+def _values(spread: Range) -> tuple[float, ...]:
     return spread.run, spread.lowest, spread.median, spread.highest

@@ -12,6 +12,7 @@ from ddrs.errors import ConfigurationError
 from ddrs.jobs.train import TrainJob
 from ddrs.networks import architectures
 from ddrs.networks.precision import Precision
+from ddrs.runs.summary import TrainingSummary
 from ddrs.training.config import TrainingConfig, preset
 from ddrs.training.estimates import Estimate
 from ddrs.training.objectives import OBJECTIVES
@@ -310,11 +311,11 @@ def _estimated(found: Estimate) -> str:
     return f"about {duration(found.seconds)} here: {kinds}; nothing was written"
 
 
-def _done(summary: dict[str, Any]) -> str:
-    held = summary["validation_accuracy"]
-    picked = "" if held is None else f", {held:.3f} on the {summary['held_out']} held out"
+def _done(summary: TrainingSummary) -> str:
+    held = summary.validation_accuracy
+    picked = "" if held is None else f", {held:.3f} on the {summary.held_out} held out"
     return (
-        f"{summary['epochs']} epochs in {duration(summary['seconds'])}; weights of epoch "
-        f"{summary['best_epoch'] + 1}: loss {summary['loss']:.4f}, accuracy on noisy training "
-        f"inputs {summary['noisy_accuracy']:.3f}{picked}"
+        f"{summary.epochs} epochs in {duration(summary.seconds)}; weights of epoch "
+        f"{summary.best_epoch + 1}: loss {summary.loss:.4f}, accuracy on noisy training "
+        f"inputs {summary.noisy_accuracy:.3f}{picked}"
     )

@@ -1,6 +1,6 @@
 """From JSON to a dataclass, by the types of its fields: a file is believed only where it fits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,42 +33,42 @@ def decode(cls: type[T], data: object) -> T:
             try:
                 values[field.name] = _value(hints[field.name], data[field.name])
             except (TypeError, ValueError) as error:
-                raise type(error)(f"{field.name}: {error}") from error
+                raise ValueError(f"{field.name}: {error}") from error
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{field.name} is missing")
     return cls(**values)
 
 
 def _value(kind: Any, value: Any) -> Any:
+    """The value in the type that an annotation asks for."""
     origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if type(value) is kind:
+        return value
     if is_dataclass(kind) and isinstance(kind, type):
         return decode(kind, value)
     if origin in (Union, UnionType):
-        return _either(parts, value)
-    if origin is Literal:
-        if value in parts:
-            return value
-        raise ValueError(f"{value!r} is none of {', '.join(map(repr, parts))}")
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
-        return tuple(_value(k, v) for k, v in zip(kinds, value, strict=True))
-    if origin is dict and isinstance(value, Mapping):
-        return {_value(parts[0], key): _value(parts[1], one) for key, one in value.items()}
+        return _first_that_fits(parts, value)
+    if origin is Literal and value in parts:
+        return value
+    if origin in (tuple, Sequence) and isinstance(value, list | tuple):
+        alike = origin is Sequence or parts[-1] is Ellipsis
+        kinds = parts[:1] * len(value) if alike else parts
+        return tuple(_value(one, item) for one, item in zip(kinds, value, strict=True))
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {_value(parts[0], key): _value(parts[1], item) for key, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
-    if origin is None and type(value) is kind:
-        return value
-    raise TypeError(f"{value!r} is not of type {getattr(kind, '__name__', kind)}")
+    raise TypeError(f"{value!r} is not of type {kind if origin else kind.__name__}")
 
 
-def _either(kinds: tuple[Any, ...], value: Any) -> Any:
-    if value is None and NoneType in kinds:
-        return None
-    wrong: Exception | None = None
+def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:
+    """The value in the first of several types that it fits."""
+    wrong: Exception = TypeError("no type")
     for kind in kinds:
-        if kind is not NoneType:
-            try:
-                return _value(kind, value)
-            except (TypeError, ValueError) as error:
-                wrong = error
-    raise TypeError(str(wrong)) from wrong
+        try:
+            return None if kind is NoneType and value is None else _value(kind, value)
+        except (TypeError, ValueError) as error:
+            wrong = error
+    raise wrong

@@ -1,7 +1,7 @@
 """One evaluated input: of a run of `ddrs certify`, or of a published log."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ddrs.proof.certificate import Certificate
@@ -89,7 +89,7 @@ class CertifiedRow:
             "label": self.label,
             "correct": self.correct,
             "clean_prediction": self.clean_prediction,
-            **asdict(self.certificate),
+            **self.certificate.to_row(),
             "seconds": self.seconds,
         }
 

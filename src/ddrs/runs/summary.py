@@ -1,6 +1,5 @@
 """The figures of a run, as they stand in its `summary.json`."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,7 +92,7 @@ class Summary:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Summary":
+    def from_json(cls, data: object) -> "Summary":
         """The summary that `to_json` wrote; further keys do no harm.
 
         Raises:
@@ -133,7 +132,7 @@ class TrainingSummary:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "TrainingSummary":
+    def from_json(cls, data: object) -> "TrainingSummary":
         """The summary that `to_json` wrote; further keys do no harm.
 
         Raises:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from ddrs.engines.local.certify import certify_run
 from ddrs.engines.local.train import train_run
-from ddrs.errors import RunError
 from ddrs.evaluation.comparison import compare, render
 from ddrs.evaluation.curves import certified_accuracy_figure
-from ddrs.files import write_atomically
+from ddrs.files import write
 from ddrs.jobs.certify import CertifyJob, PolicyName
 from ddrs.jobs.train import TrainJob
 from ddrs.runs.table import read_runs
@@ -54,8 +53,5 @@ def run_demo(out: str | Path, *, epochs: int = 60, limit: int | None = None) -> 
     table = render(compare(runs, RADII), "markdown")
     figure = out / "certified_accuracy.png"
     certified_accuracy_figure(runs, figure)
-    try:
-        write_atomically(out / "table.md", table + "\n")
-    except OSError as error:
-        raise RunError(f"cannot write {out / 'table.md'}: {error}") from error
+    write(out / "table.md", table + "\n", "table")
     return Demo(table, out / "table.md", figure)

@@ -122,7 +122,7 @@ def test_the_figure_has_the_sigma_of_each_input(
     write_report([finished], finished / "page.html")
     (one,) = seen
     rows = pq.read_table(finished / "certificates.parquet")
-    assert one.sigmas == rows["sigma"].to_pylist()
+    assert one.run.sigmas == rows["sigma"].to_pylist()
 
 
 def test_a_page_replaces_no_file_of_another_kind(finished: Path) -> None:

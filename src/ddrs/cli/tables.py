@@ -1,13 +1,8 @@
 """What the commands show, as text: aligned tables in Markdown, and the sentences below them."""
 
-from collections.abc import Sequence
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down
 
 if TYPE_CHECKING:
@@ -28,7 +23,7 @@ def statistics_table(found: "Statistics") -> str:
     groups += [("all", found.all)] if found.all else []
     trimmed, inherited = found.trimmed, found.inherited
     lines = [
-        _table(names, [_group(name, group) for name, group in groups]),
+        table(names, [_group(name, group) for name, group in groups]),
         "",
         f"trimmed: {trimmed.entries} entries lost {trimmed.lost:.{DIGITS}g} of radius in all, "
         f"{trimmed.mean_lost:.{DIGITS}g} on average, {trimmed.most_lost:.{DIGITS}g} at most",
@@ -50,7 +45,7 @@ def orders_table(found: "OrderStudy") -> str:
     rows.append(["ACR", *(rounded_down(value, DIGITS) for value in _values(found.acr))])
     had = "" if found.remembered else "The run had no memory: this is what one would have done.\n"
     return (
-        f"{_table(['certified accuracy', 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
+        f"{table(['certified accuracy', 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
         f"{had}{found.orders} shuffled orders, seed {found.seed}. Of {found.inputs} inputs, "
         f"{found.changed_class} changed class in some order, {found.changed_outcome} outcome, "
         f"{found.changed_radius} radius."
@@ -63,16 +58,5 @@ def _group(name: str, group: "Group") -> list[str]:
     return [name, *map(str, counts), *(rounded_down(radius, DIGITS) for radius in radii)]
 
 
-def _values(spread: "Range") -> tuple[float, ...]:
-    return spread.run, spread.lowest, spread.median, spread.highest
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    table = Table(box=box.MARKDOWN)
-    for number, name in enumerate(names):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    text = StringIO()
-    Console(file=text, width=1000).print(table)  # never folded: the terminal may be narrow
-    return "\n".join(line.strip() for line in text.getvalue().strip().splitlines())
+def _values(range_: "Range") -> tuple[float, ...]:
+    return range_.run, range_.lowest, range_.median, range_.highest

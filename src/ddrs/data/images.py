@@ -48,6 +48,6 @@ def _decode(cell: Any, rgb: bool) -> Tensor:
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
         image = ImageOps.exif_transpose(opened)
     if image.mode not in EIGHT_BIT_MODES:
-        raise ValueError(f"its mode is {image.mode}: convert it to 8 bits a channel")
+        raise ValueError(f"its mode is {image.mode}: convert it to 8 bits per channel")
     pixels = np.array(image.convert("L" if image.mode in ("1", "L") and not rgb else "RGB"))
     return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)) / 255

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ddrs.display.plots import write_figure
 from ddrs.errors import RunError, one_line
-from ddrs.files import replace_file
+from ddrs.files import write
 from ddrs.training.epochs.events import EpochEvents
 from ddrs.training.epochs.figure import draw_training
 from ddrs.training.metrics import EpochMetrics
@@ -80,7 +80,7 @@ class EpochLog:
         """
         before = [epoch for epoch in self.history if epoch.epoch < metrics.epoch]
         history = [*before, metrics]
-        replace_file(self.directory / EPOCHS_FILE, _as_csv(history).encode(), "epochs")
+        write(self.directory / EPOCHS_FILE, _as_csv(history), "epochs")
         if len(before) < len(self.history):
             self._events.close()  # only a new file takes back what is in one
         self.history = history

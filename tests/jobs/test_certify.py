@@ -1,19 +1,31 @@
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ddrs.cli.commands import main
 from ddrs.errors import ConfigurationError
-from ddrs.jobs.certify import CertifyJob, certify_command
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.store.urls import shown_url
 from ddrs.proof.stopping import AtRadii, RadiusTolerance
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
+
+
+def decided(job: CertifyJob) -> CertifyConfig:
+    """The configuration of a job for five inputs, with classifiers that nobody runs."""
+    models = [
+        SimpleNamespace(num_classes=10, digest=spec) for spec in (job.model, *job.alternatives)
+    ]
+    alternatives: Any = SimpleNamespace(
+        policy=job.build_policy(None), classifiers=models, digest="all"
+    )
+    return CertifyConfig.of(job, alternatives, 5)
 
 
 def test_a_policy_starts_from_the_training_noise_unless_sigma_is_given() -> None:
@@ -46,7 +58,7 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
     policy: str, memory: str, expected: str
 ) -> None:
     asked = CertifyJob("d", "m", policy=policy, memory=memory, sigma=0.1)  # type: ignore[arg-type]
-    assert asked.memory_for(asked.build_policy(None)) == expected
+    assert decided(asked).memory == expected
 
 
 @pytest.mark.parametrize(
@@ -134,14 +146,14 @@ def test_a_relative_path_is_recorded_as_it_was_meant(
 def test_a_password_is_never_recorded(url: str, shown: str) -> None:
     assert shown_url(url) == shown
     asked = CertifyJob("digits", "m", policy="search", sigma=0.5, memory=url)
-    assert asked.record(asked.build_policy(None))["memory"] == shown
+    assert decided(asked).to_json()["memory"] == shown
 
 
 def test_read_only_is_recorded_where_it_was_asked_for() -> None:
     plain = CertifyJob("digits", "m", sigma=0.5, memory="sqlite:////m.db")
-    assert "read_only" not in plain.record(plain.build_policy(None))
+    assert decided(plain).to_json()["read_only"] is False
     asked = replace(plain, read_only=True)
-    assert asked.record(asked.build_policy(None))["read_only"] is True
+    assert decided(asked).to_json()["read_only"] is True
 
 
 def test_the_stopping_rule_is_part_of_the_record() -> None:
@@ -150,8 +162,8 @@ def test_the_stopping_rule_is_part_of_the_record() -> None:
     tolerance = CertifyJob("digits", "m", sigma=0.5, radius_tolerance=0.05)
     asked = [
         (
-            job.record(job.build_policy(None))["at_radii"],
-            job.record(job.build_policy(None))["radius_tolerance"],
+            decided(job).to_json()["at_radii"],
+            decided(job).to_json()["radius_tolerance"],
         )
         for job in (plain, radii, tolerance)
     ]
@@ -165,8 +177,7 @@ def test_the_stopping_rule_is_part_of_the_record() -> None:
 
 def test_the_record_names_what_decides_results_and_nothing_else() -> None:
     asked = CertifyJob("digits", "m", policy="search", sigma=0.5, batch_size=3, seed=1)
-    policy = asked.build_policy(None)
-    record = asked.record(policy, inputs=5)
+    record = decided(asked).to_json()
     assert record["policy"] == {
         "name": "search",
         "initial": 0.5,
@@ -203,8 +214,8 @@ def test_the_record_names_what_decides_results_and_nothing_else() -> None:
 def test_the_command_of_a_configuration_asks_for_it_again(
     asked: CertifyJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = json.loads(json.dumps(asked.record(asked.build_policy(None))))
-    program, *words = shlex.split(certify_command(config, "out dir"))
+    config = decided(asked)
+    program, *words = shlex.split(config.command("out dir"))
     assert program == "ddrs"
     seen: list[Any] = []
 
@@ -219,5 +230,5 @@ def test_the_command_of_a_configuration_asks_for_it_again(
     with pytest.raises(Seen):
         main(words)
     job, out = seen
-    assert json.loads(json.dumps(job.record(job.build_policy(None)))) == config
+    assert decided(job) == config
     assert out == Path("out dir")

@@ -4,14 +4,13 @@ The fields of `CertifyJob` say in their metadata what the command line shows of 
 of a policy do so in the policy's own class.
 """
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
-from ddrs.memory.store.urls import parse_url, shown_url
+from ddrs.memory.store.urls import parse_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
@@ -21,7 +20,7 @@ from ddrs.sigma.policies import POLICIES, PolicyName
 from ddrs.sigma.policy import INITIAL_OPTION, SigmaPolicy
 from ddrs.smoothing.selection import Selection, check_selection
 
-__all__ = ["POLICY_OPTIONS", "CertifyJob", "certify_command", "policy_settings"]
+__all__ = ["CertifyJob", "policy_settings"]
 
 MEMORY_WORDS = ("auto", "run", "none")  # what a memory can be beside a URL
 
@@ -217,59 +216,3 @@ class CertifyJob:
             ConfigurationError: a value that can never work.
         """
         return Estimation(self.n, self.alpha, self.bound, self.stopping)
-
-    def record(self, policy: SigmaPolicy, **facts: Any) -> dict[str, Any]:
-        """What decides the results, for `config.json`: the job, its policy, and `facts`."""
-        asked = asdict(self)
-        for key in ("sigma", "settings", "batch_size"):
-            del asked[key]
-        # As in runs that were made before there was a choice.
-        for key in ("read_only", "alternatives"):
-            if not asked[key]:
-                del asked[key]
-        if not self.alternatives or self.selection == "all":
-            del asked["selection"]
-        return {
-            "kind": "certify",
-            **asked,
-            "memory": self.memory_for(policy),
-            "policy": {"name": self.policy, **asdict(policy)},  # type: ignore[call-overload]
-            **facts,
-        }
-
-    def memory_for(self, policy: SigmaPolicy) -> str:
-        """`memory` as it is recorded: `"auto"` decided, a URL as `shown_url` writes it."""
-        if self.memory == "auto":
-            return "run" if policy.per_input else "none"
-        return self.memory if self.memory in MEMORY_WORDS else shown_url(self.memory)
-
-
-POLICY_OPTIONS = {"initial": "sigma", "n": "draws", "votes": "search_votes"}
-"""Fields of a policy that go by another name on the command line."""
-
-
-def certify_command(config: Mapping[str, Any], out: str) -> str:
-    """The `ddrs certify` command that makes a run again.
-
-    Args:
-        config: what `CertifyJob.record` returned, with the run's own seed.
-        out: the directory that the command is to write.
-    """
-    policy: dict[str, Any] = dict(config["policy"])
-    options = {each.name: config.get(each.name) for each in fields(CertifyJob)}
-    options["policy"] = policy.pop("name")
-    options |= {POLICY_OPTIONS.get(key, key): value for key, value in policy.items()}
-    options["alternative"] = options.pop("alternatives") or []
-    if options["alternative"]:
-        options["selection"] = config.get("selection", "all")
-    if options["at_radii"] is not None:
-        options["at_radii"] = ",".join(f"{radius!r}" for radius in options["at_radii"])
-    words = ["ddrs", "certify"]
-    for key, value in options.items():
-        flag = f"--{key.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
-        elif value is not None and value is not False:
-            for one in value if isinstance(value, list) else [value]:
-                words += [flag, str(one)]
-    return shlex.join([*words, "--out", out])

@@ -40,6 +40,8 @@ __all__ = ["POLICIES", "CertifyConfig", "Policy", "TrainRunConfig", "TrainingRes
 Policy = FixedSigma | GradientSigma | SearchSigma
 POLICIES = {"fixed": FixedSigma, "gradient": GradientSigma, "search": SearchSigma}
 
+# Flags that are not the names of their fields, until the fields' metadata say so themselves.
+JOB_FLAGS = {"alternatives": "--alternative"}
 POLICY_FLAGS = {"initial": "--sigma", "n": "--draws", "votes": "--search-votes"}
 
 
@@ -261,7 +263,7 @@ class CertifyConfig:
 
     def _options(self) -> Iterator[tuple[str, object]]:
         for option in fields(CertifyJob):
-            flag, value = _flag(option), getattr(self, option.name, None)
+            flag, value = _flag(option, JOB_FLAGS), getattr(self, option.name, None)
             if option.name == "policy":
                 yield flag, self.policy_name
                 for setting in fields(self.policy):
@@ -291,7 +293,7 @@ def _policy(data: object) -> Policy:
     return policy
 
 
-def _flag(option: Field[Any], others: Mapping[str, str] = {}) -> str:
+def _flag(option: Field[Any], others: Mapping[str, str]) -> str:
     """What a field is called on the command line."""
     plain = others.get(option.name, "--" + option.name.replace("_", "-"))
     return str(option.metadata.get("flag", plain))

@@ -3,8 +3,7 @@ import struct
 
 import numpy as np
 
-from ddrs.inputs import input_digest
-from ddrs.memory.points import point
+from ddrs.inputs import Point, input_digest
 
 
 def test_the_digest_is_sha256_of_shape_and_little_endian_values():
@@ -44,4 +43,4 @@ def test_the_caller_s_array_is_left_alone():
 
 def test_the_memory_gives_an_input_the_same_name():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    assert point(x).digest == input_digest(x)
+    assert Point.of(x).digest == input_digest(x)

@@ -21,7 +21,7 @@ from texts import aligned, bullets
 from ddrs import ABSTAIN
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import DDRSError, RunError
-from ddrs.files import replace_file
+from ddrs.files import write
 from ddrs.finished.orders import reorder
 from ddrs.runs.directory import read_config
 
@@ -97,7 +97,7 @@ def in_other_orders(folder: Path) -> str:
         except DDRSError as error:
             return f"Other orders cannot be tried: {error}"
         found = {"certificates": digest, **asdict(orders)}
-        replace_file(file, (json.dumps(found, indent=2) + "\n").encode(), "orders")
+        write(file, json.dumps(found, indent=2) + "\n", "orders")
     return (
         f"In {found['orders']} shuffled orders (seed {found['seed']}), each with a fresh memory, "
         f"{found['changed_class']} of the inputs change class in some order and "

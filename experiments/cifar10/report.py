@@ -26,7 +26,7 @@ from tables import all_rows, differences, envelope, side_by_side, two_sided
 
 from ddrs.display.plots import write_figure
 from ddrs.errors import DDRSError, RunError
-from ddrs.files import replace_file
+from ddrs.files import write
 
 STUDY = HERE / "study.toml"
 NORMS = {"l2": "l2: Gaussian noise", "l1": "l1: uniform noise"}
@@ -81,7 +81,7 @@ def build(results: Path, out: Path) -> None:
         raise RunError(f"cannot write in {out}: {error.strerror}; choose another --out") from error
     for name, figure in pictures.items():
         write_figure(figure, out / name)
-    replace_file(out / "tables.md", ("\n\n".join(parts) + "\n").encode(), "tables")
+    write(out / "tables.md", "\n\n".join(parts) + "\n", "tables")
 
 
 def coverage(entries: Sequence[Entry], results: Path) -> str:

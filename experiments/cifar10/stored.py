@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import RunError
-from ddrs.jobs.certify import POLICY_OPTIONS
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import read_config
 from ddrs.runs.table import Run, read_run, read_sigmas
@@ -201,7 +200,7 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
 
 def options_had(config: dict[str, Any]) -> dict[str, Any]:
     """What a row's file says of `ddrs certify`, from the configuration of a certification."""
-    names = {"name": "policy", **POLICY_OPTIONS}
+    names = {"name": "policy", "initial": "sigma", "n": "draws", "votes": "search_votes"}
     policy = {
         names.get(key, key).replace("_", "-"): value for key, value in config["policy"].items()
     }

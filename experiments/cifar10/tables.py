@@ -51,7 +51,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
         steps = f", K = {entry.options['steps']}" if "steps" in entry.options else ""
         lines.append(
             [
-                entry.title + ALONE * (found["sound_together"] is False),
+                entry.title + ALONE * (found.sound_together is False),
                 entry.model,
                 RULES[entry.options["policy"]] + steps,
                 f"{'at most ' * (test.grid is not None)}{test.config['n']}",

@@ -3,6 +3,8 @@
 A message is one line that says what is wrong and what to do about it.
 """
 
+from typing import Self
+
 __all__ = [
     "ConfigurationError",
     "DDRSError",
@@ -19,6 +21,21 @@ __all__ = [
 
 class DDRSError(Exception):
     """The root of every error that this library raises on purpose."""
+
+    def within(self, context: str) -> Self:
+        """The same error with where it happened before its message: `{context}: {message}`.
+
+        It has the type, the attributes and the cause of this one, which stays as it is. It is for
+        a layer that knows more than the one that found the fault, e.g. which input it was:
+        `raise error.within(f"input {index}") from error.__cause__`.
+        """
+        message = f"{context}: {self}"
+        # Without `__init__`, which in a subclass may ask for more than a message.
+        error = type(self).__new__(type(self), message)
+        error.args = (message,)
+        error.__dict__.update(self.__dict__)
+        error.__cause__ = self.__cause__
+        return error
 
 
 class ConfigurationError(DDRSError, ValueError):

@@ -19,8 +19,8 @@ from support import toy
 def run(tmp_path: Path) -> Path:
     data = toy.write_inputs(tmp_path / "data.npz")
     asked = CertifyJob(
-        data, "py:support.toy:linear", policy="search", sigma=0.5, high=1.5, n=400, seed=1,
-        at_radii=(0.3,),
+        data, "py:support.toy:linear", policy="search", sigma=0.5, settings={"high": 1.5},
+        n=400, seed=1, at_radii=(0.3,),
     )  # fmt: skip
     certify_run(asked, tmp_path / "run", quiet=True)
     return tmp_path / "run"

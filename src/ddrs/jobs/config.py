@@ -23,6 +23,7 @@ from ddrs.runs.files import MEMORY_FILE
 from ddrs.runs.summary import TrainingSummary
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
+from ddrs.sigma.policies import POLICIES
 from ddrs.sigma.policy import check_range
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.selection import Selection
@@ -35,14 +36,9 @@ if TYPE_CHECKING:
     from ddrs.smoothing.classifier import SmoothedClassifier
     from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["POLICIES", "CertifyConfig", "Policy", "TrainRunConfig", "TrainingResult"]
+__all__ = ["CertifyConfig", "Policy", "TrainRunConfig", "TrainingResult"]
 
 Policy = FixedSigma | GradientSigma | SearchSigma
-POLICIES = {"fixed": FixedSigma, "gradient": GradientSigma, "search": SearchSigma}
-
-# Flags that are not the names of their fields, until the fields' metadata say so themselves.
-JOB_FLAGS = {"alternatives": "--alternative"}
-POLICY_FLAGS = {"initial": "--sigma", "n": "--draws", "votes": "--search-votes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,11 +259,11 @@ class CertifyConfig:
 
     def _options(self) -> Iterator[tuple[str, object]]:
         for option in fields(CertifyJob):
-            flag, value = _flag(option, JOB_FLAGS), getattr(self, option.name, None)
+            flag, value = _flag(option), getattr(self, option.name, None)
             if option.name == "policy":
                 yield flag, self.policy_name
                 for setting in fields(self.policy):
-                    yield _flag(setting, POLICY_FLAGS), getattr(self.policy, setting.name)
+                    yield _flag(setting), getattr(self.policy, setting.name)
             elif option.name == "alternatives":
                 yield from ((flag, spec) for spec in self.alternatives)
             elif option.name == "at_radii" and self.at_radii is not None:
@@ -293,10 +289,9 @@ def _policy(data: object) -> Policy:
     return policy
 
 
-def _flag(option: Field[Any], others: Mapping[str, str]) -> str:
+def _flag(option: Field[Any]) -> str:
     """What a field is called on the command line."""
-    plain = others.get(option.name, "--" + option.name.replace("_", "-"))
-    return str(option.metadata.get("flag", plain))
+    return str(option.metadata.get("flag", "--" + option.name.replace("_", "-")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Per-input logs in the tab-separated form of Cohen et al.'s published runs (locuslab/smoothing).
 
-A header `idx label predict radius correct time`, then one line an input. `time` is seconds, or
+A header `idx label predict radius correct time`, then one line per input. `time` is seconds, or
 Python's `str(timedelta)`: `0:00:13.736080`, `1 day, 2:03:04`.
 """
 
@@ -32,7 +32,7 @@ def read_log(path: str | Path) -> list[LoggedRow]:
         path: the log.
 
     Returns:
-        One row a line; `seconds` is None where the time is `nan`.
+        One row per line; `seconds` is None where the time is `nan`.
 
     Raises:
         DataError: the file cannot be read, lacks a column, is cut off, repeats an input, or has a

@@ -25,7 +25,7 @@ from ddrs.networks.identity import model_digest
 from ddrs.runs.directory import Run
 from ddrs.runs.summary import TrainingSummary
 from ddrs.runs.table import read_training_summary
-from ddrs.training.checkpoint import read_scales
+from ddrs.training.checkpoint import read_sigmas
 from ddrs.training.epochs.log import EpochLog
 from ddrs.training.estimates import Estimate, estimate
 from ddrs.training.loop import NOT_FINITE_FILE, train
@@ -87,7 +87,9 @@ def train_run(
         if start.report and first:
             on_message(start.report)
         with (
-            EpochLog(Path(out), scales=job.training.scale_bounds) if first else nullcontext() as log
+            EpochLog(Path(out), sigma_bounds=job.training.sigma_bounds)
+            if first
+            else nullcontext() as log
         ):
             history = _train(start.module, dataset, job, Path(out), log, quiet=quiet)
         summary = _summary(history, dataset, job, start.module)
@@ -190,7 +192,7 @@ def _write(
     """Write the model and what describes it; the summary, which says that all is there, last."""
     checkpoint = run.path / CHECKPOINT_FILE
     table = io.BytesIO()
-    np.save(table, read_scales(checkpoint).numpy())
+    np.save(table, read_sigmas(checkpoint).numpy())
     models.save_architecture(start.module, run.path / models.ARCHITECTURE_FOLDER)
     try:
         # Copies, because the format holds no two tensors that share their storage.
@@ -204,7 +206,7 @@ def _write(
     run.write_result(
         TrainingResult(
             start=start.report,
-            objective=asdict(objective),  # type: ignore[call-overload]
+            objective=asdict(objective),
             versions=versions,
             summary=summary,
         )

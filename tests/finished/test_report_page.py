@@ -10,23 +10,28 @@ from typing import Any
 import pytest
 
 from ddrs.errors import ConfigurationError, InputError
-from ddrs.finished import page as report
-from ddrs.finished.page import describe, report_page
+from ddrs.finished import report
+from ddrs.finished.report import describe, report_page
+from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.rows import LoggedRow
+from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
+from ddrs.runs.table import EvaluatedRun
 
 ROWS = [
     LoggedRow(0, 1, 1, 0.5, True),
     LoggedRow(1, 1, 1, 0.25, True),
     LoggedRow(2, 1, -1, 0.0, False),
 ]
-CONFIG: dict[str, Any] = {
+DATA: dict[str, Any] = {
+    "kind": "certify",
     "data": "npz:x.npz",
     "split": "test",
     "model": "runs/<model>",
     "model_digest": "abc123",
+    "model_digests": ["abc123"],
     "precision": "bf16",
     "compile": True,
-    "policy": {"name": "search", "initial": 0.25, "low": None, "votes": 2000},
+    "policy": {"name": "search", "initial": 0.25, "low": None, "high": None, "votes": 2000},
     "noise": "gaussian",
     "n": 100_000,
     "n0": 100,
@@ -34,26 +39,35 @@ CONFIG: dict[str, Any] = {
     "bound": "one-sided",
     "memory": "run",
     "seed": 7,
+    "inputs": 3,
+    "num_classes": 2,
     "version": "0.1.0",
 }
-SUMMARY: dict[str, Any] = {
-    "inputs": 3,
-    "clean_accuracy": 2 / 3,
-    "votes": 330_300,
-    "seconds": 123.456,
-    "sigma": {"min": 0.125, "median": 0.25, "max": 0.5},
-    "memory": {"on": True, "entries": 3, "own": 1, "trimmed": 2, "inherited": 0, "unrecorded": 0},
-    "n": 100_000,
-    "alpha": 0.001,
-    "norm": "l2",
-    "n0": 100,
-    "abstained": 1,
-    "question": None,
-    "sound_together": True,
-}
-RUN = describe(("search", ROWS, SUMMARY), [0.125, 0.25, 0.5], CONFIG, "ddrs certify --out a&b")
-PUBLISHED = describe(("log", ROWS, None))
-EARLY = {"question": "until settled at r = 0.5; low at other r", "n": None, "n_at_most": 100_000}
+CONFIG = CertifyConfig.from_json(DATA)
+SUMMARY = Summary(
+    inputs=3,
+    acr=0.25,
+    certified_accuracy={},
+    certified_accuracy_interval={},
+    interval_level=0.95,
+    clean_accuracy=2 / 3,
+    abstained=1,
+    votes=330_300,
+    seconds=123.456,
+    sigma=SigmaRange(0.125, 0.25, 0.5),
+    memory=MemoryUse(on=True, entries=3, own=1, trimmed=2, inherited=0, unrecorded=0),
+    sound_together=True,
+    n=100_000,
+    n0=100,
+    alpha=0.001,
+    norm="l2",
+)
+FINISHED = EvaluatedRun("search", ROWS, SUMMARY)
+RUN = describe(FINISHED, CONFIG, "a&b")
+PUBLISHED = describe(EvaluatedRun("log", ROWS, None))
+EARLY = replace(
+    SUMMARY, question="until settled at r = 0.5; low at other r", n=None, n_at_most=100_000
+)
 
 
 class Cells(HTMLParser):
@@ -98,33 +112,36 @@ def test_figures_intervals_facts_and_the_command_are_on_the_page() -> None:
     assert facts["classifier"] == "runs/<model>"
     assert facts["seed"] == "7"
     assert "other runs" not in facts
-    assert texts.count("ddrs certify --out a&b") == 1
+    (command,) = [text for text in texts if text.startswith("ddrs certify")]
+    assert command == CONFIG.command("a&b")
+    assert command.endswith(" --out 'a&b'")
     assert [text for text in texts if text.startswith("A log says neither")]
 
 
 def test_an_average_radius_is_rounded_down() -> None:
     rows = [ROWS[0], replace(ROWS[1], radius=0.2527), ROWS[2]]  # 0.2509 on average
-    texts = Cells(report_page([describe(("search", rows, SUMMARY), None, CONFIG)])).texts
+    texts = Cells(report_page([describe(EvaluatedRun("search", rows, SUMMARY), CONFIG)])).texts
     assert "0.250" in texts
     assert "0.251" not in texts
 
 
 def test_several_classifiers_are_all_named() -> None:
-    config = CONFIG | {"alternatives": ["other"], "model_digests": ["abc", "def"]}
-    facts = dict(describe(("search", ROWS, SUMMARY), None, config).facts)
+    config = replace(CONFIG, alternatives=("other",), model_digests=("abc", "def"))
+    facts = dict(describe(FINISHED, config).facts)
     assert facts["classifier"] == "runs/<model>, other"
     assert facts["its digest"] == "abc, def"
     assert facts["clean accuracy"] == "0.667 (the first classifier, without noise)"
 
 
 def test_certificates_of_other_runs_in_a_shared_memory_are_told() -> None:
-    facts = dict(describe(("search", ROWS, SUMMARY | {"alpha": None}), None, CONFIG).facts)
+    shared = EvaluatedRun("search", ROWS, replace(SUMMARY, alpha=None))
+    facts = dict(describe(shared, CONFIG).facts)
     assert facts["other runs"].startswith("made some of these certificates")
 
 
 def test_where_votes_stopped_early_only_what_was_asked_is_exact() -> None:
-    run = ("search", ROWS, SUMMARY | EARLY)
-    page = report_page([describe(run, None, CONFIG | {"at_radii": [0.5]})], [0.25, 0.5])
+    run = EvaluatedRun("search", ROWS, EARLY)
+    page = report_page([describe(run, replace(CONFIG, at_radii=(0.5,)))], [0.25, 0.5])
     texts = Cells(page).texts
     assert "at least 0.667" in texts
     assert "0.333" in texts
@@ -132,7 +149,7 @@ def test_where_votes_stopped_early_only_what_was_asked_is_exact() -> None:
     facts = dict(pairwise(texts))
     question = "until settled at r = 0.5; low at other r"
     assert facts["votes"] == f"n0 = 100, n at most 100000, {question}; 330300 in all"
-    texts = Cells(report_page([describe(run, None, CONFIG | {"radius_tolerance": 0.1})])).texts
+    texts = Cells(report_page([describe(run, replace(CONFIG, radius_tolerance=0.1))])).texts
     assert "at least 0.333" in texts
     assert not [text for text in Cells(report_page([RUN])).texts if text.startswith("at least")]
 
@@ -148,7 +165,7 @@ def test_norms_stand_with_their_runs_and_on_the_axis_where_there_is_one(
         return draw(runs, norm=norm)
 
     monkeypatch.setattr(report, "draw_certified_accuracy", drawn)
-    other = describe(("box", ROWS, SUMMARY | {"norm": "l1"}), None, CONFIG)
+    other = describe(EvaluatedRun("box", ROWS, replace(SUMMARY, norm="l1")), CONFIG)
     texts = Cells(report_page([RUN, other, PUBLISHED])).texts
     lines = texts[texts.index("ACR") :]
     below = [lines[lines.index(name) + 1] for name in ("search", "box", "log")]
@@ -158,14 +175,15 @@ def test_norms_stand_with_their_runs_and_on_the_axis_where_there_is_one(
 
 
 def test_runs_that_do_not_hold_together_are_marked_as_the_notes_say() -> None:
-    loose = describe(("loose", ROWS, SUMMARY | {"sound_together": False}), None, CONFIG)
+    apart = EvaluatedRun("loose", ROWS, replace(SUMMARY, sound_together=False))
+    loose = describe(apart, CONFIG)
     texts = Cells(report_page([RUN, loose])).texts
     assert {"search", "loose*"} <= set(texts)
 
 
 def test_the_page_needs_nothing_beside_it_and_takes_no_name_for_a_tag() -> None:
     name = "<script>alert(1)</script>"
-    page = report_page([describe((name, ROWS, SUMMARY), None, CONFIG, name)])
+    page = report_page([describe(EvaluatedRun(name, ROWS, SUMMARY), replace(CONFIG, model=name))])
     assert "<script" not in page
     assert name in "".join(Cells(page).texts)
     assert not re.search(r"(src|href)=\"(?!data:)", page)

@@ -4,29 +4,30 @@ import numpy as np
 import pytest
 
 from ddrs.errors import InputError
-from ddrs.memory.points import as_array, decode, encode, point
+from ddrs.inputs import Point
+from ddrs.memory.encoding import decode, encode
 
 
 def test_the_digest_is_that_of_the_shape_and_the_float64_values():
     x = np.array([[1.5, -0.0]], np.float32)
     data = b"(1, 2)" + np.array([1.5, 0.0], "<f8").tobytes()
-    assert point(as_array(x)).digest == hashlib.sha256(data).hexdigest()
+    assert Point.of(x).digest == hashlib.sha256(data).hexdigest()
 
 
 def test_equal_values_share_a_digest_and_different_ones_do_not():
     digests = {
-        point(as_array(x)).digest
+        Point.of(x).digest
         for x in ([0.0, 1.0], [-0.0, 1.0], np.array([0, 1], np.uint8), np.array([0, 1], ">f4"))
     }
     assert len(digests) == 1
     others = ([0.0, 1.0 + 2**-52], [[0.0, 1.0]], [[0.0], [1.0]], [1.0, 0.0], [0.1, 1.0])
-    assert len(digests | {point(as_array(x)).digest for x in others}) == 6
-    assert point(as_array(0.1)).digest != point(as_array(np.float32(0.1))).digest
+    assert len(digests | {Point.of(x).digest for x in others}) == 6
+    assert Point.of(0.1).digest != Point.of(np.float32(0.1)).digest
 
 
 def test_the_values_are_a_copy():
     x = np.array([1.0, 2.0])
-    p = point(as_array(x))
+    p = Point.of(x)
     x[0] = 9.0
     assert p.values.tolist() == [1.0, 2.0]
 
@@ -34,14 +35,14 @@ def test_the_values_are_a_copy():
 @pytest.mark.parametrize("dtype", ["c8", "?", "O", "M8[s]", "S3", "g"])
 def test_other_dtypes_are_refused(dtype):
     with pytest.raises(InputError, match="convert"):
-        point(as_array(np.zeros(2, dtype)))
+        Point.of(np.zeros(2, dtype))
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1])
 def test_integers_that_float64_cannot_hold_are_refused(value):
     with pytest.raises(InputError, match="2\\^53"):
-        point(as_array(np.array([0, value])))
-    assert point(as_array(np.array([2**53, -(2**53)]))).values.tolist() == [2.0**53, -(2.0**53)]
+        Point.of(np.array([0, value]))
+    assert Point.of(np.array([2**53, -(2**53)])).values.tolist() == [2.0**53, -(2.0**53)]
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
@@ -52,7 +53,7 @@ def test_every_image_value_is_a_byte_and_comes_back_in_its_dtype(dtype):
     again = decode(data, encoding, dtype, (4, 64))
     assert again.x.dtype == np.dtype(dtype)
     assert np.array_equal(again.x, x)
-    assert again.digest == point(as_array(x)).digest
+    assert again.digest == Point.of(x).digest
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_whatever_else_is_stored_as_it_came(x):
 
 
 def test_what_does_not_fit_together_is_refused():
-    p = point(as_array(np.arange(6, dtype=np.float16).reshape(2, 3)))
+    p = Point.of(np.arange(6, dtype=np.float16).reshape(2, 3))
     with pytest.raises(InputError, match="12 bytes"):
         decode(p.x.tobytes(), "raw", "<f2", (2, 4))
     with pytest.raises(InputError, match="12 bytes"):

@@ -1,6 +1,7 @@
 """Ratios and tables of the benchmarks, from made-up measurements."""
 
 import pytest
+
 from benchmarks.report import Limit, growth_per_vote, markdown, memory_limits, ratios, tables
 
 RATES = {

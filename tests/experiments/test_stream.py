@@ -17,11 +17,9 @@ from ddrs.noise.distributions import Gaussian
 from ddrs.training.config import TrainingConfig
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
+from experiments.cifar10.probes import stream
 from support import toy
 from support.classifiers import Halfspace, Recorder, Table
-from support.scripts import load
-
-stream = load("stream")
 
 INPUTS, DISTANCE, HALVINGS = 12, 0.5, 12
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
-from cells import (
+
+from ddrs import ABSTAIN, Certificate, recompute_radius
+from ddrs.display.rounding import rounded_down, rounded_up
+from ddrs.evaluation.comparison import compare
+from experiments.cifar10.report.cells import (
     NONE,
     OTHERWISE,
     PERCENT,
@@ -23,17 +26,13 @@ from cells import (
     otherwise,
     sources,
 )
-from paper import paper_row, paper_text
-from stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
-from texts import aligned, bullets
-
-from ddrs import ABSTAIN, Certificate, recompute_radius
-from ddrs.display.rounding import rounded_down, rounded_up
-from ddrs.evaluation.comparison import compare
-from ddrs.proof.bounds import Bound
+from experiments.cifar10.report.paper import paper_row, paper_text
+from experiments.cifar10.report.stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
+from experiments.cifar10.report.texts import aligned, bullets
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
+BOUNDS = ("one-sided", "two-sided")
 WRONG_AT = (0.0, 0.5)
 ALONE = r" \*"
 
@@ -179,7 +178,7 @@ def two_sided(entries: Sequence[Entry]) -> str:
         right = np.array([row["correct"] for row in rows])
         radii = {
             bound: right * [recompute_radius(replace(one, bound=bound)) for one in certificates]
-            for bound in get_args(Bound)
+            for bound in BOUNDS
         }
         lines.append(
             [
@@ -190,7 +189,7 @@ def two_sided(entries: Sequence[Entry]) -> str:
         )
     if not lines:
         return "No row is certified yet."
-    names = [f"{what}, {bound}" for what in ("ACR", at(0.5), at(1.0)) for bound in get_args(Bound)]
+    names = [f"{what}, {bound}" for what in ("ACR", at(0.5), at(1.0)) for bound in BOUNDS]
     notes = [
         "Computed from the counts in the certificates, whatever the memory did. Low for the "
         "two-sided bound: the votes stopped where the one-sided one had its answer, and where that "

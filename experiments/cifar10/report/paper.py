@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cells import RADII, number
+from experiments.cifar10.report.cells import RADII, number
 
 # Alfarra et al. 2022: certified accuracy in % at RADII and 2, then the ACR; l1 without these.
 PAPER = """

@@ -1,8 +1,8 @@
 """Every table and figure of the CIFAR-10 study, made again from its stored certificates.
 
-    python experiments/cifar10/report.py [--out DIR]
+    python -m experiments.cifar10.report [--out DIR]
 
-It reads `results/`, `stream/` and `attack/`, and writes `tables.md` and the figures that are in it.
+It reads `records/`, and writes `tables.md` and the figures that are in it, by default to `made/`.
 What is not certified yet is named there, and what can be made without it is made. Two questions are
 kept apart: what somebody gains who chooses one row by validation data ("deployable"), and the best
 row at each radius on the test data ("envelope"), which is how the paper's tables were formed.
@@ -17,35 +17,43 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployable import chosen_row, confirmation, deployable, headline
-from figures import draw_all
-from limits import at_the_limit
-from probes import attack_section, stream_section
-from stored import HERE, Entry, read_options, read_study
-from tables import all_rows, differences, envelope, side_by_side, two_sided
-
 from ddrs.display.plots import write_figure
 from ddrs.errors import DDRSError, RunError
 from ddrs.files import replace_file
+from experiments.cifar10.report.deployable import chosen_row, confirmation, deployable, headline
+from experiments.cifar10.report.figures import draw_all
+from experiments.cifar10.report.limits import at_the_limit
+from experiments.cifar10.report.probed import attack_section, stream_section
+from experiments.cifar10.report.stored import Entry, read_study
+from experiments.cifar10.report.tables import (
+    all_rows,
+    differences,
+    envelope,
+    side_by_side,
+    two_sided,
+)
+from experiments.cifar10.study import HERE, PLAN, RECORDS, read
 
-STUDY = HERE / "study.toml"
 NORMS = {"l2": "l2: Gaussian noise", "l1": "l1: uniform noise"}
 
 
-def build(results: Path, out: Path) -> None:
+def build(plan: Path, records: Path, out: Path) -> None:
     """Write `tables.md` and the figures that it shows.
 
     Args:
-        results: a folder for each row that is done, as `study.py` keeps them.
+        plan: the files of the study.
+        records: what came of it, as `study.py` keeps it.
         out: where to write; what is there is replaced file by file, once all is made.
 
     Raises:
         DDRSError: no results, damaged ones, or `out` cannot be written.
     """
+    results = records / "results"
     if not results.is_dir():
         raise RunError(f"there are no results in {results}: first certify rows with study.py run")
-    entries = read_study(results)
-    pairs = read_options(STUDY)["differences"]["pairs"]
+    entries = read_study(plan, results)
+    common = read(plan / "study.toml")
+    pairs = common["differences"]["pairs"]
     parts = ["# CIFAR-10: the tables", coverage(entries, results)]
     pictures = {}
     for norm, title in NORMS.items():
@@ -69,12 +77,12 @@ def build(results: Path, out: Path) -> None:
                 pictures[f"{name}-{norm}.png"] = figure
                 parts.append(f"![{name}]({name}-{norm}.png)")
             parts.append(caption)
-    text, figure = stream_section(HERE / "stream")
+    text, figure = stream_section(records / "stream", common["stream"])
     parts += ["## A stream made hard for the memory", text]
     if figure is not None:
         pictures["stream.png"] = figure
         parts.append("![stream](stream.png)")
-    parts += ["## An attack", attack_section(HERE / "attack")]
+    parts += ["## An attack", attack_section(records / "attack")]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,16 +108,12 @@ def coverage(entries: Sequence[Entry], results: Path) -> str:
     return "\n\n".join(parts)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=HERE, metavar="DIR")
+    parser.add_argument("--out", type=Path, default=HERE / "made", metavar="DIR")
     try:
-        build(HERE / "results", parser.parse_args().out)
+        build(PLAN, RECORDS, parser.parse_args(words).out)
     except DDRSError as error:
         sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Attack a finished run of `ddrs certify` that has a memory, inside its balls and outside.
 
-    python experiments/cifar10/attack.py RUN --inputs 100 --steps 20 --draws 64 --out FILE.json
+    python -m experiments.cifar10.probes.attack RUN --steps 20 --draws 64 --out FILE.json
 
 The first inputs with a certified radius R are attacked at several distances, given in units of R.
 PGD against the smoothed classifier, with the sigma that the run chose for the input, looks for a
@@ -17,7 +17,8 @@ point four classifiers are asked, the last three of them with the same votes:
 A table of how often the answer is another one goes to the terminal, and with every point to FILE.
 The exit code is 1 if inside a certified ball votes prove another class, which happens by chance
 with probability alpha at most for all points of a distance, or a memory gave another answer.
-Run it from where the run was made: the paths of its data and model may be relative.
+Run it from the root of the project, and for a run that was made there: the paths of its data and
+model may be relative.
 """
 
 from __future__ import annotations
@@ -36,14 +37,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from stream import adversarial, lengths, new_file, positive, whole
-from texts import aligned
 from torch import Tensor
 
-from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, models
+from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, __version__, models
 from ddrs.display.progress import ProgressBar
 from ddrs.errors import DDRSError, RunError
-from ddrs.evaluation.metrics import accuracy_interval
+from ddrs.evaluation import accuracy_interval
 from ddrs.files import write_atomically
 from ddrs.finished.reading import POLICIES, read_run
 from ddrs.memory.regions import Resolution
@@ -51,8 +50,9 @@ from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
 from ddrs.proof.certify import predict
 from ddrs.runs.directory import MEMORY_FILE, read_config
-from ddrs.version import __version__
 from ddrs.votes.requests import Inputs
+from experiments.cifar10.probes.stream import adversarial, lengths, new_file, positive, whole
+from experiments.cifar10.report.texts import aligned
 
 COUNTED = ("changed", "abstained")
 VOTES = 1000  # that tell the class at a point with the input's sigma

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from cells import (
+
+from ddrs.sigma.policy import check_range
+from experiments.cifar10.report.cells import (
     NONE,
     OTHERWISE,
     PERCENT,
@@ -20,11 +22,9 @@ from cells import (
     made_otherwise,
     otherwise,
 )
-from deployable import best, candidates
-from stored import Certified, Entry, Input, shared
-from texts import aligned, bullets
-
-from ddrs.sigma.policy import check_range
+from experiments.cifar10.report.deployable import best, candidates
+from experiments.cifar10.report.stored import Certified, Entry, Input, shared
+from experiments.cifar10.report.texts import aligned, bullets
 
 RADII = (0.5, None)
 

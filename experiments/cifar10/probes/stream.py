@@ -1,6 +1,6 @@
 """Write a data set that is hard for a memory: test inputs among adversarial and interpolated ones.
 
-    python experiments/cifar10/stream.py --data SPEC --model RUN --inputs 100 --out FILE.npz
+    python -m experiments.cifar10.probes.stream --data SPEC --model RUN --inputs 100 --out FILE.npz
     ddrs certify --data npz:FILE.npz --model RUN --policy search --out runs/stream
     ddrs audit runs/stream --orders 20
 

@@ -1,4 +1,4 @@
-"""The figures of `report.py`."""
+"""The figures of the report."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from stored import KINDS, METHODS, SEVERAL, Certified, Entry, Input, shared
 
 from ddrs import ABSTAIN
 from ddrs.display.plots import COLOURS, INK, plain
 from ddrs.errors import DDRSError
-from ddrs.evaluation.metrics import accuracy_interval
+from ddrs.evaluation import accuracy_interval
 from ddrs.finished.orders import reorder
 from ddrs.finished.reading import read_run
+from experiments.cifar10.report.stored import (
+    KINDS,
+    METHODS,
+    SEVERAL,
+    Certified,
+    Entry,
+    Input,
+    shared,
+)
 
 CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = "pixel values in [0, 1]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from ddrs.jobs.certify import POLICY_OPTIONS
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import read_config
 from ddrs.runs.table import Run, read_run, read_sigmas
+from experiments.cifar10.study import read, read_rows
 
-HERE = Path(__file__).parent
 KEPT = ("config.json", "summary.json", "certificates.parquet")
 
 SEVERAL, RELATIVE = "several", "relative"
@@ -43,8 +42,8 @@ class Certified:
         path: its folder.
         run: title, rows and summary.
         config: what was asked.
-        right: the radius of an input that was answered rightly; -1, short of every radius, for the
-            others.
+        right: the radius of an input that was answered correctly; -1, short of every radius, for
+            the others.
         sigma: of each input.
     """
 
@@ -120,22 +119,15 @@ class Entry:
     confirmation: Certified | None
 
 
-def read_study(results: Path) -> list[Entry]:
-    """The rows of the study in their order, with the results that there are."""
-    rows = {path.stem: read_options(path) for path in (HERE / "rows").glob("*.toml")}
-    return [
-        read_entry(name, rows[name], results)
-        for name in sorted(rows, key=lambda name: (rows[name]["order"], name))
-    ]
+def read_study(plan: Path, results: Path) -> list[Entry]:
+    """The rows of a plan in their order, with the results that there are."""
+    return [read_entry(name, row, plan, results) for name, row in read_rows(plan).items()]
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text())
-
-
-def read_entry(name: str, row: dict[str, Any], results: Path) -> Entry:
+def read_entry(name: str, row: dict[str, Any], plan: Path, results: Path) -> Entry:
+    """One row, with what its models' files say and the results that there are."""
     names = [row["model"], *row.get("alternatives", [])]
-    model, *others = (read_options(HERE / "models" / f"{each}.toml") for each in names)
+    model, *others = (read(plan / "models" / f"{each}.toml") for each in names)
     noise = model.get("noise", "gaussian")
     method = RELATIVE if "relative=true" in model.get("option", []) else model["method"]
     if "alternatives" in row:

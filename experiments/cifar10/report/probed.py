@@ -1,22 +1,18 @@
-"""What the stream and the attack came to, as sections of `report.py`."""
+"""What the stream and the attack came to, as sections of the report."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from attack import table as attack_table
-from figures import draw_stream
 from matplotlib.figure import Figure
-from stored import HERE, read_options
-from stream import KINDS
-from texts import aligned, bullets
 
 from ddrs import ABSTAIN
 from ddrs.display.rounding import rounded_down
@@ -24,13 +20,21 @@ from ddrs.errors import DDRSError, RunError
 from ddrs.files import replace_file
 from ddrs.finished.orders import reorder
 from ddrs.runs.directory import read_config
+from experiments.cifar10.probes.attack import table as attack_table
+from experiments.cifar10.probes.stream import KINDS
+from experiments.cifar10.report.figures import draw_stream
+from experiments.cifar10.report.texts import aligned, bullets
 
 ORDERS = 20
 OUTCOMES = ("own", "trimmed", "inherited", "abstained")
 
 
-def stream_section(folder: Path) -> tuple[str, Figure | None]:
+def stream_section(folder: Path, options: Mapping[str, Any]) -> tuple[str, Figure | None]:
     """What the memory did with the stream, by the kind of its inputs, and a figure of it.
+
+    Args:
+        folder: the certificates, and the kinds of the inputs.
+        options: what the stream was made with.
 
     Raises:
         RunError: the list of kinds is of another stream than the certificates.
@@ -46,7 +50,6 @@ def stream_section(folder: Path) -> tuple[str, Figure | None]:
     counts = {kind: outcomes(some) for kind, some in groups.items()}
     lines = [stream_line(kind, some, counts[kind]) for kind, some in groups.items()]
     config = read_config(folder)
-    options = read_options(HERE / "study.toml")["stream"]
     names = ["kind", "inputs", *OUTCOMES, "class changed", "class given", "mean radius alone"]
     names += ["with the memory"]
     notes = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cells import (
+from experiments.cifar10.report.cells import (
     MADE_BY,
     NONE,
     PERCENT,
@@ -19,10 +19,10 @@ from cells import (
     paired,
     sources,
 )
-from figures import Picture, draw_headline
-from paper import paper_row, paper_text
-from stored import METHODS, SEVERAL, Certified, Entry, joined, shared
-from texts import aligned, bullets
+from experiments.cifar10.report.figures import Picture, draw_headline
+from experiments.cifar10.report.paper import paper_row, paper_text
+from experiments.cifar10.report.stored import METHODS, SEVERAL, Certified, Entry, joined, shared
+from experiments.cifar10.report.texts import aligned, bullets
 
 HEADLINE_RADII = (*RADII, 1.75, 2.0)
 

@@ -1,4 +1,4 @@
-"""What stands in the tables of `report.py`: figures, their intervals, and what they are of."""
+"""What stands in the tables of the report: figures, their intervals, and what they are of."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap
-from stored import Certified, Input, shared
 
 from ddrs.display.rounding import radius_key, rounded_down
-from ddrs.evaluation.metrics import accuracy_interval
+from ddrs.evaluation import accuracy_interval
+from experiments.cifar10.report.stored import Certified, Input, shared
 
-MADE_BY = "`python experiments/cifar10/report.py`"
+MADE_BY = "`python -m experiments.cifar10.report`"
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0

@@ -10,7 +10,7 @@ rows: `stream`, which makes a data set that is hard for a memory and certifies i
 which attacks a row.
 
 `prepare` puts the data and the starting weights where all these expect them. `run` does what is not
-done yet, the rows in their order, and can be stopped at any moment: the same command goes on. It
+done yet, the rows in their order, and can be stopped at any moment: the same command resumes. It
 copies what came of a row to `records/results/`, the records of a training to `records/trained/`,
 and what came of the other two to `records/stream/` and `records/attack/`. `show` prints the
 commands. Each file says whether its arithmetic is bf16 or fp32; `--precision fp32` overrides all of
@@ -315,11 +315,11 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
         pq.write_table(some, RUNS / name / "test.parquet")
 
 
-def link(source: Path, place: Path) -> None:
+def link(source: Path, target: Path) -> None:
     if not source.exists():
         sys.exit(f"no file at {source}")
-    place.unlink(missing_ok=True)
-    place.symlink_to(source.resolve())
+    target.unlink(missing_ok=True)
+    target.symlink_to(source.resolve())
 
 
 def main() -> None:

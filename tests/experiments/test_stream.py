@@ -135,7 +135,7 @@ def test_a_halfspace_is_attacked_along_its_normal_each_row_at_its_own_distance(m
     distance = torch.tensor([0.01, 0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     settings = {"noise": Gaussian(), "steps": 5, "draws": 3, "seed": 0}
     passes = []
-    monkeypatch.setattr(stream, "TOGETHER", 7)  # two rows at a time
+    monkeypatch.setattr(stream, "COPIES_PER_PASS", 7)  # two rows at a time
     model = Recorder(Halfspace(normal.tolist()))
     found = stream.adversarial(
         model,

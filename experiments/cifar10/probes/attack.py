@@ -36,6 +36,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -74,7 +75,7 @@ class Attacked:
         answer: what the run's memory answers at the point.
         outcome: where that answer comes from (`ddrs.proof.certificate.Outcome`).
         alone: the class that the point's own votes certify, or `ABSTAIN`.
-        sigma: the noise scale chosen at the point.
+        sigma: the one chosen at the point.
         written: what a copy of the memory answers that stores the points.
         written_outcome: where that answer comes from.
         written_radius: its radius.
@@ -136,43 +137,20 @@ def attack(
         raise RunError(f"{run} certifies no input, so there is nothing to attack")
     dataset = asked.load_data(rows)
     x = torch.stack([dataset[row["index"]][0] for row in rows])
-    classes = torch.tensor([row["prediction"] for row in rows])
-    sigma, radius = (
-        torch.tensor([row[name] for row in rows], dtype=torch.float64)
-        for name in ("sigma", "radius")
-    )
     database = run / MEMORY_FILE
     found = []
     with Memory(f"sqlite:///{database.resolve()}", read_only=True) as memory:
         smoothed = classifier(config, memory)
-        passes = len(rows) * (
-            steps * draws + VOTES + smoothed.cost
-        )  # the votes a question spares too
+        # The votes that a stopping rule spares count too.
+        passes = len(rows) * (steps * draws + VOTES + smoothed.cost)
         with ProgressBar(f"attack {run}", passes * len(factors), "passes") as bar:
             smoothed.candidates.on_votes(bar.advance)
+            search = {"steps": steps, "draws": draws, "seed": seed, "on_passes": bar.advance}
             for done, factor in enumerate(factors, start=1):
                 bar.note(f"at {factor:g} R")
-                points, same = torch.empty_like(x), np.full(len(rows), ABSTAIN)
-                for base in smoothed.candidates.classifiers:
-                    its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
-                    if its:
-                        points[its] = adversarial(
-                            base.model,
-                            x[its],
-                            classes[its],
-                            sigma[its],
-                            factor * radius[its],
-                            noise=smoothed.noise,
-                            steps=steps,
-                            draws=draws,
-                            seed=seed,
-                            on_passes=bar.advance,
-                        )
-                        asked_at = Inputs.of(points[its], seed)
-                        with frozen(base.model):
-                            counts = base.count_each(asked_at, sigma[its], VOTES, "attack")
-                        level = config["alpha"] / len(rows)
-                        same[its] = [predict(row, alpha=level) for row in counts]
+                points, same = points_at(
+                    factor, smoothed, rows, x, alpha=config["alpha"] / len(rows), search=search
+                )
                 certificates = smoothed.certify(
                     points,
                     at_radii=config.get("at_radii"),
@@ -205,6 +183,54 @@ def attack(
                 ]
                 bar.reach(done * passes)
     return found
+
+
+def points_at(
+    factor: float,
+    smoothed: SmoothedClassifier,
+    rows: Sequence[dict[str, Any]],
+    x: Tensor,
+    *,
+    alpha: float,
+    search: dict[str, Any],
+) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    """The points of an attack at one distance, and the classes that votes prove there.
+
+    Args:
+        factor: the distance in units of the certified radius of an input.
+        smoothed: the classifier; each input is attacked through the base classifier that it got.
+        rows: the certificates of the inputs.
+        x: `[batch, *input]` inputs.
+        alpha: failure probability of one of these proofs.
+        search: `steps`, `draws`, `seed` and `on_passes` of `adversarial`.
+
+    Returns:
+        `[batch, *input]` points, and `[batch]` classes with the sigma of the inputs, or `ABSTAIN`.
+    """
+    points, same = torch.empty_like(x), np.full(len(rows), ABSTAIN)
+    classes = torch.tensor([row["prediction"] for row in rows])
+    sigma, radius = (
+        torch.tensor([row[name] for row in rows], dtype=torch.float64)
+        for name in ("sigma", "radius")
+    )
+    for base in smoothed.candidates.classifiers:
+        its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
+        if not its:
+            continue
+        points[its] = adversarial(
+            base.model,
+            x[its],
+            classes[its],
+            sigma[its],
+            factor * radius[its],
+            noise=smoothed.noise,
+            **search,
+        )
+        with frozen(base.model):
+            inputs = Inputs.of(points[its], search["seed"])
+            counts = base.count_each(inputs, sigma[its], VOTES, "attack")
+        same[its] = [predict(row, alpha=alpha) for row in counts]
+    return points, same
 
 
 def classifier(config: dict[str, Any], memory: Memory) -> SmoothedClassifier:

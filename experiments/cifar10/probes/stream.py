@@ -12,7 +12,7 @@ In random order it holds, with the label of the test input that each comes from:
 - interpolated: for each of them and the nearest other one of another class, two points of the line
   between them, a little before the class of the first one ends and a little behind.
 
-The classes are those of the smoothed classifier at the scale that the model was trained with, as
+The classes are those of the smoothed classifier at the sigma that the model was trained with, as
 a few votes tell them. Beside `x` and `y` the file has `kind`, and `origin`, the test input that a
 point comes from.
 """
@@ -41,8 +41,8 @@ from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 KINDS = ("input", "adversarial", "interpolated")
-TOGETHER = 256  # noisy copies in one pass of an attack
-ROUNDS = 200  # of pushing; each brings a length closer to the one asked for
+COPIES_PER_PASS = 256  # of an attack
+PUSHES = 200  # each brings a length closer to the one asked for
 
 Classes = npt.NDArray[np.int64]
 Classify = Callable[[Tensor], Classes]
@@ -67,7 +67,7 @@ def adversarial(
         model: the base classifier.
         x: `[batch, *input]` inputs in [0, 1].
         y: `[batch]` classes to get away from.
-        sigma: `[batch]` noise scales.
+        sigma: `[batch]` the sigma of each input.
         distance: `[batch]` l2 distances, above 0.
         noise: the smoothing distribution.
         steps: gradients to take.
@@ -83,7 +83,7 @@ def adversarial(
     """
     generator = torch.Generator().manual_seed(seed)
     found = []
-    for rows in torch.arange(len(x)).split(max(1, TOGETHER // draws)):
+    for rows in torch.arange(len(x)).split(max(1, COPIES_PER_PASS // draws)):
         some = x[rows]
         point = adversarial_examples(
             model,
@@ -108,7 +108,7 @@ def pushed(x: Tensor, point: Tensor, distance: Tensor) -> Tensor:
     """
     start, wanted = x.double(), per_row(distance.double(), x)
     change = point.double() - start
-    for _ in range(ROUNDS):
+    for _ in range(PUSHES):
         now = per_row(lengths(change), x).clamp(min=1e-12)  # a change of 0 stays 0
         change = (start + change * (wanted / now)).clamp(0, 1) - start
     return (start + change).to(x.dtype)

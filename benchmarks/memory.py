@@ -1,6 +1,6 @@
 """The memory at growing sizes: opening, answering, storing and auditing, beside the public rule.
 
-A store is built once and kept in `build/benchmarks`, where an interrupted build goes on. Each
+A store is built once and kept in `build/benchmarks`, where an interrupted build resumes. Each
 measurement is a process of its own on one core: what it takes to open the file, the resident size
 afterwards, and single calls. The public rule over a list is measured in the same process, in turn.
 """
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 def build(spec: str, entries: int, folder: Path, say: Say) -> Path:
     """The file with at least `entries` claims' answers, made or completed."""
-    from benchmarks.crowd import claims, images
+    from benchmarks.claims import claims, images
     from ddrs.memory.memory import Memory
 
     path = folder / f"memory-{entries}.db"
@@ -61,7 +61,7 @@ def measure_size(spec: str, entries: int, folder: Path, say: Say) -> dict[str, A
     path = build(spec, entries, folder, say)
     say(f"{entries:,} entries: measuring on one core")
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.remembering", spec, str(path), str(entries)],
+        [sys.executable, "-m", "benchmarks.memory", spec, str(path), str(entries)],
         cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
@@ -91,8 +91,8 @@ def measure_audit(path: Path, say: Say) -> dict[str, Any]:
 
 
 def measure_writers(url: str, writers: int, seconds: float) -> float:
-    """Answers a second that are stored one by one, each durable, by several processes at once."""
-    command = [sys.executable, "-m", "benchmarks.remembering", "--write", url, str(seconds)]
+    """Answers per second that are stored one by one, each durable, by several processes at once."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--write", url, str(seconds)]
     processes = [
         subprocess.Popen(
             [*command, str(seed)],
@@ -136,7 +136,7 @@ def _measure(spec: str, path: str, entries: int) -> dict[str, Any]:
     """In a process of its own, on one core."""
     import torch
 
-    from benchmarks.crowd import PublicList, claims, images
+    from benchmarks.claims import PublicList, claims, images
     from ddrs.memory.memory import Memory
 
     if sys.platform == "linux":

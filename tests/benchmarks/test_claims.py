@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from benchmarks.crowd import PublicList, claims, images
+from benchmarks.claims import PublicList, claims, images
 from ddrs.memory.memory import Memory
 
 

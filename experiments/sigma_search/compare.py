@@ -2,7 +2,7 @@
 
     python experiments/sigma_search/compare.py --out runs/sigma-search
 
-Every policy gets a run directory in OUT, written after every few inputs: the same command goes on
+Every policy gets a run directory in OUT, written after every few inputs: the same command resumes
 where it was stopped. The table goes to the terminal and to OUT/table.md.
 """
 

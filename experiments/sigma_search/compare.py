@@ -201,7 +201,7 @@ def main() -> None:
             "kind": "sigma-search",
             "data": asked.data,
             "inputs": total,
-            "model_digest": smoothed.base.digest,
+            "model_digest": smoothed.digest,
             "policy": repr(policy),
             **settings,
         }

@@ -144,7 +144,7 @@ def attack(
         # The votes that a stopping rule spares count too.
         passes = len(rows) * (steps * draws + VOTES + smoothed.cost)
         with ProgressBar(f"attack {run}", passes * len(factors), "passes") as bar:
-            smoothed.candidates.on_votes(bar.advance)
+            smoothed.on_votes(bar.advance)
             search = {"steps": steps, "draws": draws, "seed": seed, "on_passes": bar.advance}
             for done, factor in enumerate(factors, start=1):
                 bar.note(f"at {factor:g} R")
@@ -213,7 +213,7 @@ def points_at(
         torch.tensor([row[name] for row in rows], dtype=torch.float64)
         for name in ("sigma", "radius")
     )
-    for base in smoothed.candidates.classifiers:
+    for base in smoothed.alternatives.classifiers:
         its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
         if not its:
             continue

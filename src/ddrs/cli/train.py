@@ -14,7 +14,7 @@ from ddrs.networks import architectures
 from ddrs.networks.precision import Precision
 from ddrs.training.config import TrainingConfig, preset
 from ddrs.training.estimates import Estimate
-from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.methods import METHODS
 from ddrs.training.schedules import Schedule
 from ddrs.training.sigmas import DataDependent
 from ddrs.training.workers import Workers
@@ -72,7 +72,7 @@ def train(
     noise: Noise = TrainingConfig.noise,
     method: Annotated[
         str,
-        typer.Option(metavar="NAME", help=f"{', '.join(OBJECTIVES)}.", rich_help_panel=_OBJECTIVE),
+        typer.Option(metavar="NAME", help=f"{', '.join(METHODS)}.", rich_help_panel=_OBJECTIVE),
     ] = TrainingConfig.method,
     option: Annotated[
         list[str] | None,

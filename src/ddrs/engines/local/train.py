@@ -23,7 +23,7 @@ from ddrs.files import write_atomically
 from ddrs.jobs.train import TrainJob
 from ddrs.networks.identity import model_digest
 from ddrs.runs.directory import Run, read_summary
-from ddrs.training.checkpoint import read_scales
+from ddrs.training.checkpoint import read_sigmas
 from ddrs.training.epochs.log import EpochLog
 from ddrs.training.estimates import Estimate, estimate
 from ddrs.training.loop import NOT_FINITE_FILE, train
@@ -35,7 +35,7 @@ from ddrs.version import __version__
 
 __all__ = ["dry_run", "train_run"]
 
-CHECKPOINT_FILE, SCALES_FILE = "checkpoint.pt", "sigmas.npy"
+CHECKPOINT_FILE, SIGMAS_FILE = "checkpoint.pt", "sigmas.npy"
 LIBRARIES = ("torch", "numpy", "accelerate", "transformers")
 
 
@@ -88,7 +88,9 @@ def train_run(
         if start.report and first:
             on_message(start.report)
         with (
-            EpochLog(Path(out), scales=job.training.scale_bounds) if first else nullcontext() as log
+            EpochLog(Path(out), sigma_bounds=job.training.sigma_bounds)
+            if first
+            else nullcontext() as log
         ):
             history = _train(start.module, dataset, job, Path(out), log, quiet=quiet)
         summary = {
@@ -173,18 +175,18 @@ def _write(run: Run, start: models.Start, objective: Objective, summary: Mapping
     """Write the model and what describes it; the summary, which says that all is there, last."""
     checkpoint = run.path / CHECKPOINT_FILE
     table = io.BytesIO()
-    np.save(table, read_scales(checkpoint).numpy())
+    np.save(table, read_sigmas(checkpoint).numpy())
     models.save_architecture(start.module, run.path / models.ARCHITECTURE_FOLDER)
     try:
         # Copies, because the format holds no two tensors that share their storage.
         weights = {name: value.clone() for name, value in start.module.state_dict().items()}
         write_atomically(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights))
-        write_atomically(run.path / SCALES_FILE, table.getvalue())
+        write_atomically(run.path / SIGMAS_FILE, table.getvalue())
     except OSError as error:
         raise RunError(f"cannot write in {run.path}: {one_line(error)}") from error
     versions = {"python": platform.python_version(), "ddrs": __version__}
     versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
-    described = {"start": start.report, "objective": asdict(objective), "versions": versions}  # type: ignore[call-overload]
+    described = {"start": start.report, "objective": asdict(objective), "versions": versions}
     run.write_result({**described, **summary})
     run.write_summary(summary)
     _clear(run.path)

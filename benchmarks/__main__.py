@@ -82,7 +82,7 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
 
 def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
     """The memory at growing sizes; a size that was measured before stays in the report."""
-    from benchmarks.remembering import SIZES, measure_audit, measure_size
+    from benchmarks.memory import SIZES, measure_audit, measure_size
 
     say = _speaker()
     if asked.postgresql:  # it may hold a password, and is nobody else's
@@ -108,8 +108,8 @@ def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None
 
 
 def _writers(asked: argparse.Namespace, report: dict[str, Any], say: Callable[[str], None]) -> None:
-    """How many answers a second several processes store."""
-    from benchmarks.remembering import measure_writers
+    """How many answers per second several processes store."""
+    from benchmarks.memory import measure_writers
 
     with tempfile.TemporaryDirectory(dir=ROUGH) as folder:
         for kind in ("sqlite", "postgresql") if asked.postgresql else ("sqlite",):

@@ -191,7 +191,7 @@ def memory_tables(report: Mapping[str, Any]) -> str:
     ]
     parts = [markdown(header, rows, left=0)]
     if writers:
-        head = ["answers stored one by one, a second", "1 writer", "2 writers", "4 writers"]
+        head = ["answers stored one by one, per second", "1 writer", "2 writers", "4 writers"]
         parts.append(markdown(head, writers, left=1))
     return "\n\n".join(parts)
 
@@ -210,7 +210,7 @@ def training_tables(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for case in cases.values()
         for name, arm in case["arms"].items()
     ]
-    header = ["network", "arm", "batch", "passes", "ms a step", "images a second"]
+    header = ["network", "arm", "batch", "passes", "ms per step", "images per second"]
     rows = [
         [
             case["title"],
@@ -260,7 +260,7 @@ def _arms_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for case in cases.values()
         for name, arm in case["arms"].items()
     ]
-    header = ["network", "arm", "batch", "a second", "set-up, s", "peak, MiB"]
+    header = ["network", "arm", "batch", "per second", "set-up, s", "peak, MiB"]
     return markdown(header, rows, left=2)
 
 
@@ -320,7 +320,14 @@ def _growth_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
                     f"{(most + a_vote * (100_000 - m)) / 1024:,.1f}",
                 ]
             )
-    header = ["network", "arm", "peak, MiB", "peak, MiB", "KiB a vote", "GiB, line to n = 100,000"]
+    header = [
+        "network",
+        "arm",
+        "peak, MiB",
+        "peak, MiB",
+        "KiB per vote",
+        "GiB, line to n = 100,000",
+    ]
     return markdown(header, rows, left=2) if rows else ""
 
 

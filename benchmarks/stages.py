@@ -118,7 +118,8 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
                 n=n,
                 seed=0,
             )
-            smoothed.base.count = _timed(smoothed.base.count, "adding and counting", watch)  # type: ignore[method-assign]
+            (base,) = smoothed.alternatives.classifiers
+            base.count = _timed(base.count, "adding and counting", watch)  # type: ignore[method-assign]
             smoothed.certify(case.inputs(inputs + 1)[-1:])  # warm, and the batch size is found
             watch.seconds.clear()
             start = time.perf_counter()

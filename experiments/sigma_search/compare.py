@@ -2,7 +2,7 @@
 
     python experiments/sigma_search/compare.py --out runs/sigma-search
 
-Every policy gets a run directory in OUT, written after every few inputs: the same command goes on
+Every policy gets a run directory in OUT, written after every few inputs: the same command resumes
 where it was stopped. The table goes to the terminal and to OUT/table.md.
 """
 
@@ -201,7 +201,7 @@ def main() -> None:
             "kind": "sigma-search",
             "data": asked.data,
             "inputs": total,
-            "model_digest": smoothed.base.digest,
+            "model_digest": smoothed.digest,
             "policy": repr(policy),
             **settings,
         }

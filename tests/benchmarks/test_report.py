@@ -1,6 +1,7 @@
 """Ratios and tables of the benchmarks, from made-up measurements."""
 
 import pytest
+
 from benchmarks.report import Limit, growth_per_vote, markdown, memory_limits, ratios, tables
 
 RATES = {
@@ -80,7 +81,7 @@ def test_what_was_not_measured_is_named_with_its_reason() -> None:
     text = tables({"case": case})
     assert "- not measured: toolbox, a network: No module named 'art'" in text
     assert "- a note" in text
-    assert "+1,024.0 |" in text  # KiB a vote
+    assert "+1,024.0 |" in text  # KiB per vote
     assert f"{(3124 + 97_000) / 1024:.1f} |" in text  # GiB at n = 100 000
 
 

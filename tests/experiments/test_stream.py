@@ -17,11 +17,9 @@ from ddrs.noise.distributions import Gaussian
 from ddrs.training.config import TrainingConfig
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
+from experiments.cifar10.probes import stream
 from support import toy
 from support.classifiers import Halfspace, Recorder, Table
-from support.scripts import load
-
-stream = load("stream")
 
 INPUTS, DISTANCE, HALVINGS = 12, 0.5, 12
 
@@ -137,7 +135,7 @@ def test_a_halfspace_is_attacked_along_its_normal_each_row_at_its_own_distance(m
     distance = torch.tensor([0.01, 0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     settings = {"noise": Gaussian(), "steps": 5, "draws": 3, "seed": 0}
     passes = []
-    monkeypatch.setattr(stream, "TOGETHER", 7)  # two rows at a time
+    monkeypatch.setattr(stream, "COPIES_PER_PASS", 7)  # two rows at a time
     model = Recorder(Halfspace(normal.tolist()))
     found = stream.adversarial(
         model,

@@ -64,11 +64,11 @@ def _value(kind: Any, value: Any) -> Any:
 
 
 def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:
-    """The value in the first of several types that it fits."""
-    wrong: Exception = TypeError("no type")
+    """The value in the first of several types that it fits; where none, what is wrong with that."""
+    faults: list[Exception] = []
     for kind in kinds:
         try:
             return None if kind is NoneType and value is None else _value(kind, value)
         except (TypeError, ValueError) as error:
-            wrong = error
-    raise wrong
+            faults.append(error)
+    raise faults[0]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from ddrs.cli import commands
 from ddrs.cli.commands import main
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob
@@ -44,14 +43,15 @@ def stored(config: CertifyConfig) -> dict[str, Any]:
 JOBS = [
     CertifyJob("digits", "runs/a model", sigma=0.5, seed=3),
     CertifyJob(
-        "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1, low=0.05,
-        high=0.2, steps=7, lr=1e-3, draws=2, noise="uniform", memory="none", n=11, n0=5,
+        "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1,
+        settings={"low": 0.05, "high": 0.2, "steps": 7, "lr": 1e-3, "n": 2}, noise="uniform",
+        memory="none", n=11, n0=5,
         radius_tolerance=0.05, alpha=0.01, bound="two-sided", limit=9, split="train",
         precision="bf16",
     ),
     CertifyJob(
         "digits", "m", alternatives=("a", "b"), policy="search", sigma=0.25,
-        search_votes=500, selection="all", at_radii=(0.0, 0.1, 1 / 3),
+        settings={"votes": 500}, selection="all", at_radii=(0.0, 0.1, 1 / 3),
     ),
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
@@ -195,7 +195,7 @@ def test_the_command_of_a_configuration_asks_for_it_again(
         seen.extend([job, out])
         raise Seen
 
-    monkeypatch.setattr(commands, "certify_run", carry_out)
+    monkeypatch.setattr("ddrs.engines.local.certify.certify_run", carry_out)
     with pytest.raises(Seen):
         main(words)
     job, out = seen

@@ -130,7 +130,7 @@ class Server:
             "dbname": database,
             "application_name": HELPER,
         }
-        with psycopg.connect(**options, application_name=HELPER, autocommit=True) as connection:
+        with psycopg.connect(**options, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

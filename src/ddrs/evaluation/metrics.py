@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError, InputError
+from ddrs.proof.bounds import clopper_pearson
 
 __all__ = [
     "DEFAULT_RADII",
@@ -125,14 +126,7 @@ def accuracy_intervals(
         raise ConfigurationError(f"the confidence level must be between 0 and 1, got {level}")
     if inputs < 1 or np.any(hits < 0) or np.any(hits > inputs):
         raise InputError(f"hits must be between 0 and the number of inputs, {inputs} (at least 1)")
-    from scipy.special import betaincinv  # a quarter of a second of every start
-
-    tail = (1 - level) / 2
-    # The beta quantiles have no value at the ends, where the interval reaches 0 or 1: the `where`
-    # inside keeps their arguments legal there, the one outside puts the end itself.
-    low = betaincinv(np.where(hits == 0, 1, hits), inputs - hits + 1, tail)
-    high = betaincinv(hits + 1, np.where(hits == inputs, 1, inputs - hits), 1 - tail)
-    return np.where(hits == 0, 0.0, low), np.where(hits == inputs, 1.0, high)
+    return clopper_pearson(hits, inputs, (1 - level) / 2)
 
 
 def _columns(rows: Rows) -> tuple[Float64s, npt.NDArray[np.bool_]]:

@@ -365,10 +365,9 @@ class SmoothedClassifier:
         try:
             yield
         except DDRSError as error:
-            about = self.estimation
-            raise type(error)(
-                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+            raise error.within(
+                f"certifying {len(inputs)} inputs of shape {list(inputs.shape)} (the first is "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
-                f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, n={about.n}, "
-                f"alpha={about.alpha}]"
+                f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "
+                f"n={self.estimation.n}, alpha={self.estimation.alpha})"
             ) from error

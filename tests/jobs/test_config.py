@@ -39,8 +39,8 @@ JOBS = [
     CertifyJob("digits", "runs/a model", sigma=0.5, seed=3),
     CertifyJob(
         "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1,
-        settings={"low": 0.05, "high": 0.2, "steps": 7, "lr": 1e-3, "n": 2},
-        noise="uniform", memory="none", n=11, n0=5,
+        settings={"low": 0.05, "high": 0.2, "steps": 7, "lr": 1e-3, "n": 2}, noise="uniform",
+        memory="none", n=11, n0=5,
         radius_tolerance=0.05, alpha=0.01, bound="two-sided", limit=9, split="train",
         precision="bf16",
     ),

@@ -86,7 +86,7 @@ def test_the_file_says_what_it_is(memory, file):
     assert rows[0]["x"] == first.point.x.tobytes()
 
 
-def test_an_import_that_was_stopped_is_gone_on_with(memory, file, tmp_path):
+def test_an_import_that_was_stopped_resumes(memory, file, tmp_path):
     url, told = f"sqlite:///{tmp_path}/new.db", []
 
     def stop(more):

@@ -239,10 +239,12 @@ def _replay(export: Export, memory: Memory, otherwise: str, on_entries: OnEntrie
 
 
 def _groups(entries: Iterable[Chained]) -> Iterator[list[Chained]]:
-    """The entries in groups that fit in memory."""
+    """The entries in groups that fit in memory, each of one dtype."""
     group: list[Chained] = []
     for entry, chain in entries:
-        if len(group) == rows_per_query(entry.point.x.size):
+        x = entry.point.x
+        full = len(group) == rows_per_query(x.size)
+        if group and (full or x.dtype != group[0][0].point.x.dtype):
             yield group
             group = []
         group.append((entry, chain))

@@ -112,8 +112,8 @@ def test_interpolated_points_are_on_both_sides_of_a_border(made, model):
 def test_certifying_it_makes_the_memory_act(made, model):
     source, run = model.parent / "stream.npz", model.parent / "run"
     job = CertifyJob(f"npz:{source}", str(model), policy="search", n=500, seed=0)
-    memory = certify_run(job, run, quiet=True)["memory"]
-    assert memory["trimmed"] + memory["inherited"] > 0
+    memory = certify_run(job, run, quiet=True).memory
+    assert memory.trimmed + memory.inherited > 0
     assert audit_run(run).ok
     assert reorder(run, 20, quiet=True).changed_outcome > 0
 

@@ -1,5 +1,4 @@
 import json
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,19 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from ddrs.cli.commands import main
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.config import CertifyConfig, TrainingResult, TrainRunConfig
+from ddrs.jobs.config import CertifyConfig
 from ddrs.noise.distributions import NOISES
 from ddrs.proof.stopping import Estimation, RadiusTolerance
-from ddrs.runs.summary import TrainingSummary
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.alternatives import Alternatives
-from ddrs.training.config import TrainingConfig
-from ddrs.training.sigmas import DataDependent
 from ddrs.votes.classifier import NoisyClassifier
 from support.toy import CLASSES, Linear
 
@@ -179,56 +174,8 @@ def test_the_classifier_of_a_configuration_is_the_one_that_was_asked_for() -> No
     assert config.policy == FixedSigma(0.5)
 
 
-@pytest.mark.parametrize("asked", JOBS)
-def test_the_command_of_a_configuration_asks_for_it_again(
-    asked: CertifyJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = decided(asked)
-    program, *words = shlex.split(config.command("out dir"))
-    assert program == "ddrs"
-    seen: list[Any] = []
-
-    class Seen(BaseException):
-        pass
-
-    def carry_out(job: CertifyJob, out: Path) -> None:
-        seen.extend([job, out])
-        raise Seen
-
-    monkeypatch.setattr("ddrs.engines.local.certify.certify_run", carry_out)
-    with pytest.raises(Seen):
-        main(words)
-    job, out = seen
-    assert decided(job) == config
-    assert out == Path("out dir")
-
-
 def test_classifiers_that_are_alike_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="all different"):
         Alternatives(
             [NoisyClassifier(Linear(), CLASSES, NOISES["gaussian"])] * 2, SearchSigma(0.5), 5
         )
-
-
-TRAINED = TrainRunConfig(
-    data="digits", arch="digits-cnn", num_classes=10, input_shape=(1, 8, 8), examples=1437,
-    init=None, partial_init=False, start_digest="a", version="0.1.0",
-    training=TrainingConfig(
-        "smoothadv", {"epsilon": 0.25}, data_dependent=DataDependent(warmup=1), epochs=4,
-        schedule="step", milestones=(2, 3), validation=50,
-    ),
-)  # fmt: skip
-
-
-def test_the_configuration_of_a_training_comes_back_from_its_file() -> None:
-    summary = TrainingSummary(4, 1437, 50, 3, 0.5, 0.75, None, 12.5, "b")
-    result = TrainingResult(start=None, objective={"m": 1}, versions={"ddrs": "1"}, summary=summary)
-    plain = json.loads(json.dumps({**TRAINED.to_json(), "result": result.to_json()}))
-    assert TrainRunConfig.from_json(plain) == TRAINED
-    assert (plain["kind"], plain["method"], plain["milestones"]) == ("train", "smoothadv", [2, 3])
-    assert plain["result"] == {
-        "start": None, "objective": {"m": 1}, "versions": {"ddrs": "1"}, **summary.to_json(),
-    }  # fmt: skip
-    assert TrainingSummary.from_json(plain["result"]) == summary
-    with pytest.raises(ValueError, match="not of `ddrs train`"):
-        TrainRunConfig.from_json(plain | {"kind": "certify"})

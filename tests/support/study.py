@@ -8,8 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddrs.evaluation.summary import summarise
+from ddrs.runs.table import read_certificates
 from experiments.cifar10.report import build, cells, stored
 from experiments.cifar10.study import read
+from support.certified import COLUMNS
 
 MODELS = {
     "one": 'method = "gaussian"',
@@ -109,7 +112,7 @@ def write_results(
     # a wrong answer may well have a radius
     others = iter([3.0] * correct.count(False) if wrong is None else wrong)
     radii = [next(others) if radius is None else radius for radius in radii]
-    columns = {
+    columns = {name: [value] * len(radii) for name, value in COLUMNS.items()} | {
         "index": range(len(radii)),
         "label": labels,
         "prediction": [
@@ -121,7 +124,8 @@ def write_results(
         **{name: [value] * len(radii) for name, value in (COUNTS | OTHERS).items()},
     }
     pq.write_table(pa.table(columns), folder / "certificates.parquet")
-    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
+    made = summarise(read_certificates(folder), seconds=0.0, memory_entries=None, alone=True)
+    summary = made.to_json() | {"votes": 300 * len(radii), "clean_accuracy": 0.625}
     (folder / "summary.json").write_text(json.dumps(summary))
     config = {"kind": "certify", "data": f"made-up {folder.name}"}
     options = dict(row["certify"])

@@ -45,12 +45,15 @@ from ddrs.display.progress import ProgressBar
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval
 from ddrs.files import write_atomically
-from ddrs.finished.reading import POLICIES, read_run
+from ddrs.finished.reading import read_run
+from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.regions import Resolution
 from ddrs.networks.frozen import frozen
-from ddrs.noise.distributions import NOISES
 from ddrs.proof.certify import predict
-from ddrs.runs.directory import MEMORY_FILE, read_config
+from ddrs.runs.directory import read_config
+from ddrs.runs.files import MEMORY_FILE
+from ddrs.runs.rows import CertifiedRow
+from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 from experiments.cifar10.probes.stream import adversarial, lengths, new_file, positive, whole
 from experiments.cifar10.report.texts import aligned
@@ -58,7 +61,6 @@ from experiments.cifar10.report.texts import aligned
 COUNTED = ("changed", "abstained")
 VOTES = 1000  # that tell the class at a point with the input's sigma
 FACTORS = (0.95, 1.5, 2.0)
-SETTINGS = ("n0", "n", "alpha", "bound", "seed", "precision", "compile")  # of a run's classifier
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,22 @@ def attack(
         RunError: the run is not one that can be attacked, or its data changed.
         DDRSError: its classifier cannot be loaded, or its memory belongs to another one.
     """
-    config = read_config(run)
-    asked, rows = read_run(run)
-    if asked.memory != "run":
+    finished = read_run(run)
+    config = finished.config
+    if config.memory != "run":
         raise RunError(
-            f"{run} has no memory of its own (--memory {asked.memory}): certify into another "
+            f"{run} has no memory of its own (--memory {config.memory}): certify into another "
             "directory with --memory run, and attack that"
         )
-    if asked.norm != "l2":
-        raise RunError(f"{run} certifies {asked.norm} balls, and PGD looks in l2 balls only")
-    rows = [row for row in rows if row["radius"] > 0][:inputs]
+    if config.smoothing_noise.norm != "l2":
+        raise RunError(
+            f"{run} certifies {config.smoothing_noise.norm} balls, and PGD looks in l2 balls only"
+        )
+    rows = [row for row in finished.rows if row.radius > 0][:inputs]
     if not rows:
         raise RunError(f"{run} certifies no input, so there is nothing to attack")
-    dataset = asked.load_data(rows)
-    x = torch.stack([dataset[row["index"]][0] for row in rows])
+    dataset = finished.load_data(rows)
+    x = torch.stack([dataset[row.index][0] for row in rows])
     database = run / MEMORY_FILE
     found = []
     with Memory(f"sqlite:///{database.resolve()}", read_only=True) as memory:
@@ -149,18 +153,18 @@ def attack(
             for done, factor in enumerate(factors, start=1):
                 bar.note(f"at {factor:g} R")
                 points, same = points_at(
-                    factor, smoothed, rows, x, alpha=config["alpha"] / len(rows), search=search
+                    factor, smoothed, rows, x, alpha=config.alpha / len(rows), search=search
                 )
                 certificates = smoothed.certify(
                     points,
-                    at_radii=config.get("at_radii"),
-                    radius_tolerance=config.get("radius_tolerance"),
+                    at_radii=config.at_radii,
+                    radius_tolerance=config.radius_tolerance,
                 )
                 found += [
                     Attacked(
-                        index=row["index"],
-                        prediction=row["prediction"],
-                        radius=row["radius"],
+                        index=row.index,
+                        prediction=row.prediction,
+                        radius=row.radius,
                         factor=factor,
                         distance=distance,
                         same_sigma=proved,
@@ -188,7 +192,7 @@ def attack(
 def points_at(
     factor: float,
     smoothed: SmoothedClassifier,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[CertifiedRow],
     x: Tensor,
     *,
     alpha: float,
@@ -208,13 +212,13 @@ def points_at(
         `[batch, *input]` points, and `[batch]` classes with the sigma of the inputs, or `ABSTAIN`.
     """
     points, same = torch.empty_like(x), np.full(len(rows), ABSTAIN)
-    classes = torch.tensor([row["prediction"] for row in rows])
+    classes = torch.tensor([row.prediction for row in rows])
     sigma, radius = (
-        torch.tensor([row[name] for row in rows], dtype=torch.float64)
-        for name in ("sigma", "radius")
+        torch.tensor(values, dtype=torch.float64)
+        for values in ([row.sigma for row in rows], [row.radius for row in rows])
     )
     for base in smoothed.alternatives.classifiers:
-        its = [k for k, row in enumerate(rows) if row["model_digest"] == base.digest]
+        its = [k for k, row in enumerate(rows) if row.certificate.model_digest == base.digest]
         if not its:
             continue
         points[its] = adversarial(
@@ -233,21 +237,21 @@ def points_at(
     return points, same
 
 
-def classifier(config: dict[str, Any], memory: Memory) -> SmoothedClassifier:
+def classifier(config: CertifyConfig, memory: Memory) -> SmoothedClassifier:
     """The smoothed classifier of a run, with its policy, its seed and a memory."""
-    specs = [(config["model"], config["weights"])]
-    specs += [(spec, None) for spec in config.get("alternatives", [])]
-    classes = config["num_classes"]
-    policy = dict(config["policy"])
-    return SmoothedClassifier(
-        [models.load(spec, weights, num_classes=classes).module for spec, weights in specs],
-        classes,
-        sigma=POLICIES[policy.pop("name")](**policy),
-        noise=NOISES[config["noise"]],
-        memory=memory,
-        selection=config.get("selection", "all"),  # it is recorded where it is another
-        **{name: config[name] for name in SETTINGS},
-    )
+    specs = [(config.model, config.weights), *((spec, None) for spec in config.alternatives)]
+    classes = config.num_classes
+    classifiers = [
+        NoisyClassifier(
+            models.load(spec, weights, num_classes=classes).module,
+            classes,
+            config.smoothing_noise,
+            precision=config.precision,
+            compile=config.compile,
+        )
+        for spec, weights in specs
+    ]
+    return config.classifier(classifiers, memory)
 
 
 def stored_in_copy(

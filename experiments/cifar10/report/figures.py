@@ -17,6 +17,7 @@ from ddrs.errors import DDRSError
 from ddrs.evaluation import accuracy_interval
 from ddrs.finished.orders import reorder
 from ddrs.finished.reading import read_run
+from ddrs.runs.rows import CertifiedRow
 from experiments.cifar10.report.stored import (
     KINDS,
     METHODS,
@@ -235,11 +236,11 @@ def draw_examples(entry: Entry | None) -> Picture:
     if entry is None:
         return "examples", "No row with a sigma for each input is certified yet.", None
     try:
-        asked, rows = read_run(entry.test.path)
-        dataset = asked.load_data(rows)
+        run = read_run(entry.test.path)
+        dataset = run.load_data()
     except DDRSError as error:
         return "examples", f"No pictures of examples: {error}", None
-    rows.sort(key=lambda row: (row["sigma"], row["index"]))
+    rows = sorted(run.rows, key=lambda row: (row.sigma, row.index))
     shown = min(SHOWN, len(rows))
     middle = (len(rows) - shown) // 2
     names = ("smallest", "median", "largest")
@@ -247,12 +248,12 @@ def draw_examples(entry: Entry | None) -> Picture:
     grid = figure.subplots(3, shown, squeeze=False)
     for line, name, start in zip(grid, names, (0, middle, len(rows) - shown), strict=True):
         for axes, row in zip(line, rows[start : start + shown], strict=True):
-            image = dataset[row["index"]][0].numpy()
+            image = dataset[row.index][0].numpy()
             axes.imshow(np.moveaxis(image, 0, -1))
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            axes.set_xlabel(f"{answered(row)}\n{row['sigma']:.3f}", fontsize=9)
-            if not row["correct"]:
+            axes.set_xlabel(f"{answered(row)}\n{row.sigma:.3f}", fontsize=9)
+            if not row.correct:
                 axes.xaxis.label.set_color(WRONG)
         line[0].set_ylabel(f"{name} sigma")
     caption = (
@@ -263,12 +264,12 @@ def draw_examples(entry: Entry | None) -> Picture:
     return "examples", caption, figure
 
 
-def answered(row: Mapping[str, Any]) -> str:
+def answered(row: CertifiedRow) -> str:
     """The label of an input, and what was answered where that is another."""
-    label = CLASSES[row["label"]]
-    if row["correct"]:
+    label = CLASSES[row.label]
+    if row.correct:
         return label
-    answer = "abstained" if row["prediction"] == ABSTAIN else CLASSES[row["prediction"]]
+    answer = "abstained" if row.prediction == ABSTAIN else CLASSES[row.prediction]
     return f"{label} ({answer})"
 
 

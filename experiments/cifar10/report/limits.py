@@ -39,7 +39,7 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
         limit = at_largest_sigma(entry.test)
         if not limit or not fixed:
             continue
-        _, rows, _ = entry.test.run
+        rows = entry.test.run.rows
         there = [row for row in rows if (row.index, row.label) in limit]
         ((_, most),) = Counter(row.prediction for row in there).most_common(1)
         right = sum(row.correct for row in there)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ddrs.errors import RunError
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import read_config
-from ddrs.runs.table import Run, read_run, read_sigmas
+from ddrs.runs.table import EvaluatedRun, read_run
 from experiments.cifar10.study import read, read_rows
 
 KEPT = ("config.json", "summary.json", "certificates.parquet")
@@ -39,7 +39,7 @@ class Certified:
 
     Attributes:
         path: its folder.
-        run: title, rows and summary.
+        run: its rows and summary, under the title of the row.
         config: what was asked.
         right: the radius of an input that was answered correctly; -1, short of every radius, for
             the others.
@@ -47,7 +47,7 @@ class Certified:
     """
 
     path: Path
-    run: Run
+    run: EvaluatedRun
     config: dict[str, Any]
     right: dict[Input, float]
     sigma: dict[Input, float]
@@ -168,17 +168,16 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
     """
     if not all((path / name).exists() for name in KEPT):
         return None
-    _, rows, summary = read_run(path)
+    found = read_run(path)
     config = read_config(path)
-    inputs = [(row.index, row.label) for row in rows]
-    radii = [row.radius if row.correct else -1.0 for row in rows]
-    sigmas = read_sigmas(path) or []
+    inputs = [(one.index, one.label) for one in found.rows]
+    radii = [one.radius if one.correct else -1.0 for one in found.rows]
     certified = Certified(
         path,
-        (row["title"], rows, summary),
+        replace(found, name=row["title"]),
         config,
         dict(zip(inputs, radii, strict=True)),
-        dict(zip(inputs, sigmas, strict=True)),
+        dict(zip(inputs, found.sigmas or [], strict=True)),
     )
     asked = {"models": [row["model"], *row.get("alternatives", [])], **row["certify"]}
     had = {"models": certified.models, **options_had(config)}

@@ -45,6 +45,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
     lines, widths = [], []
     for entry, test in done:
         (found,) = compare([test.run])
+        outcomes = [getattr(found, key) for key in OUTCOMES]
         accuracies = [test.mean(radius, test.right) for radius in RADII]
         widths.append(half_width(accuracies, len(test.right)))
         steps = f", K = {entry.options['steps']}" if "steps" in entry.options else ""
@@ -56,13 +57,13 @@ def all_rows(entries: Sequence[Entry]) -> str:
                 f"{'at most ' * (test.grid is not None)}{test.config['n']}",
                 f"{test.config['alpha']:g}",
                 str(len(test.right)),
-                acr_text(found["acr"], [test]),
+                acr_text(found.acr, [test]),
                 *map(number, accuracies),
-                str(found["abstained"]),
+                str(found.abstained),
                 *(str(wrong(test, radius)) for radius in WRONG_AT),
-                f"{found['votes'] / len(test.right):.0f}",
-                number(None if len(test.models) > 1 else found["clean_accuracy"]),
-                *(NONE if found[key] is None else str(found[key]) for key in OUTCOMES),
+                f"{found.votes / len(test.right):.0f}",
+                number(None if len(test.models) > 1 else found.clean_accuracy),
+                *(NONE if one is None else str(one) for one in outcomes),
             ]
         )
     names = ["row", "model", "policy", "n", "alpha", "inputs", "ACR", *map(at, RADII)]
@@ -87,7 +88,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
 
 def wrong(test: Certified, radius: float) -> int:
     """How many inputs are certified another class than their label's at a radius."""
-    _, rows, _ = test.run
+    rows = test.run.rows
     answered = [row for row in rows if row.prediction not in (row.label, ABSTAIN)]
     return sum(row.radius >= radius for row in answered)
 

@@ -1,4 +1,4 @@
-"""What a run is made for, decided to the last value: `config.json`, read and written.
+"""What a certification is made for, decided to the last value: its `config.json`.
 
 torch is imported where a classifier is made, so that commands which only read runs start fast.
 """
@@ -20,14 +20,12 @@ from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
-from ddrs.runs.summary import TrainingSummary
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.policies import POLICIES
 from ddrs.sigma.policy import check_range
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.selection import Selection
-from ddrs.training.config import TrainingConfig
 from ddrs.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from ddrs.smoothing.classifier import SmoothedClassifier
     from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["CertifyConfig", "Policy", "TrainRunConfig", "TrainingResult"]
+__all__ = ["CertifyConfig", "Policy", "SummarySettings"]
 
 Policy = FixedSigma | GradientSigma | SearchSigma
 
@@ -214,18 +212,13 @@ class CertifyConfig:
         return self.memory
 
     def classifier(
-        self,
-        classifiers: Sequence["NoisyClassifier"],
-        memory: "Memory | None",
-        *,
-        seed: int | None = None,
+        self, classifiers: Sequence["NoisyClassifier"], memory: "Memory | None"
     ) -> "SmoothedClassifier":
         """The smoothed classifier of the run.
 
         Args:
             classifiers: the base classifiers, under `smoothing_noise`, `model` first.
             memory: the open memory; None for none.
-            seed: key of all randomness; that of the configuration by default.
 
         Raises:
             ConfigurationError: the classifiers do not go together.
@@ -244,7 +237,7 @@ class CertifyConfig:
             n=self.n,
             alpha=self.alpha,
             bound=self.bound,
-            seed=self.seed if seed is None else seed,
+            seed=self.seed,
         )
 
     def command(self, out: str) -> str:
@@ -292,71 +285,3 @@ def _policy(data: object) -> Policy:
 def _flag(option: Field[Any]) -> str:
     """What a field is called on the command line."""
     return str(option.metadata.get("flag", "--" + option.name.replace("_", "-")))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainRunConfig:
-    """A training, decided: the job and what its data and the start of the network made of it.
-
-    Attributes:
-        data: dataset spec.
-        arch: name of the network's architecture, or `"hf"`.
-        num_classes: length of the output.
-        input_shape: shape of one input.
-        examples: examples of the dataset.
-        init: what the training started from; None for a random start.
-        partial_init: whether only some weights of that had to fit.
-        start_digest: SHA-256 of the network before the training.
-        training: objective, noise, schedule and seed; its keys stand beside the others.
-        version: version of the library.
-    """
-
-    data: str
-    arch: str
-    num_classes: int
-    input_shape: tuple[int, ...]
-    examples: int
-    init: str | None
-    partial_init: bool
-    start_digest: str
-    training: TrainingConfig
-    version: str
-
-    def to_json(self) -> dict[str, Any]:
-        """What `config.json` holds before there is a result, in this order."""
-        plain = asdict(self)
-        training, version = plain.pop("training"), plain.pop("version")
-        return {"kind": "train", **plain, **training, "version": version}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The configuration that `to_json` wrote; further keys do no harm.
-
-        Raises:
-            TypeError, ValueError: it is not one.
-        """
-        if data.get("kind") != "train":
-            raise ValueError("it is not of `ddrs train`")
-        return decode(cls, {**data, "training": decode(TrainingConfig, data)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What came of a training; with its configuration it describes a model.
-
-    Attributes:
-        start: what the training started from, in words; None for a random start.
-        objective: every hyperparameter of the objective.
-        versions: of the libraries that took part.
-        summary: the figures.
-    """
-
-    start: str | None
-    objective: Mapping[str, Any]
-    versions: Mapping[str, str]
-    summary: TrainingSummary
-
-    def to_json(self) -> dict[str, Any]:
-        """What `config.json` holds as `result`, in this order."""
-        described = {"start": self.start, "objective": self.objective, "versions": self.versions}
-        return {**described, **self.summary.to_json()}

@@ -185,7 +185,8 @@ def _certify_group(
         )
         clean = smoothed.classify(x).tolist()
     except DDRSError as error:
-        raise _named(error, f"inputs {indices[0]} to {indices[-1]} of {dataset.name}") from error
+        where = f"inputs {indices[0]} to {indices[-1]} of {dataset.name}"
+        raise error.within(where) from error.__cause__
     return [
         CertifiedRow(
             index=index,
@@ -198,10 +199,6 @@ def _certify_group(
             indices, examples, clean, certificates, strict=True
         )
     ]
-
-
-def _named(error: DDRSError, where: str) -> DDRSError:
-    return type(error)(f"{where}: {error}")
 
 
 def _summary(run: Run[CertifyConfig], memory_entries: int | None) -> Summary:

@@ -19,8 +19,8 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar, duration
 from ddrs.errors import RunError, one_line
 from ddrs.files import write_atomically
-from ddrs.jobs.config import TrainingResult, TrainRunConfig
 from ddrs.jobs.train import TrainJob
+from ddrs.jobs.train_config import TrainingResult, TrainRunConfig
 from ddrs.networks.identity import model_digest
 from ddrs.runs.directory import Run
 from ddrs.runs.summary import TrainingSummary

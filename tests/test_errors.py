@@ -35,15 +35,15 @@ class PartialError(errors.RunError):
 def test_an_error_can_say_where_it_happened(error: errors.DDRSError) -> None:
     error.__cause__ = KeyError("x")
     before = str(error)
-    found = error.within("input 3")
+    found = error.saying(f"input 3: {error}")
     assert type(found) is type(error)
     assert str(found) == f"input 3: {before}"
     assert found.__cause__ is error.__cause__
     assert vars(found) == vars(error)
     assert str(error) == before
-    assert str(found.within("run a")) == f"run a: input 3: {before}"
+    assert str(found.saying(f"run a: {found}")) == f"run a: input 3: {before}"
 
 
 def test_what_an_error_carries_is_carried_on() -> None:
     error = PartialError("the disk is full", [1, 2])
-    assert error.within("input 3").done is error.done
+    assert error.saying("input 3").done is error.done

@@ -22,14 +22,12 @@ __all__ = [
 class DDRSError(Exception):
     """The root of every error that this library raises on purpose."""
 
-    def within(self, context: str) -> Self:
-        """The same error with where it happened before its message: `{context}: {message}`.
+    def saying(self, message: str) -> Self:
+        """The same error with another message; type, attributes and cause are those of this one.
 
-        It has the type, the attributes and the cause of this one, which stays as it is. It is for
-        a layer that knows more than the one that found the fault, e.g. which input it was:
-        `raise error.within(f"input {index}") from error.__cause__`.
+        It is for a layer that knows more than the one that found the fault, e.g. which input it
+        was: `raise error.saying(f"input {index}: {error}") from error.__cause__`.
         """
-        message = f"{context}: {self}"
         # Without `__init__`, which in a subclass may ask for more than a message.
         error = type(self).__new__(type(self), message)
         error.args = (message,)

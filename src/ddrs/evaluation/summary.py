@@ -96,13 +96,12 @@ def certified_figures(rows: Sequence[Row], radii: Iterable[float]) -> dict[str, 
 def _sound_together(rows: Sequence[CertifiedRow], alone: bool, remembered: bool) -> bool:
     """Whether all certificates hold for one classifier: that of the method, or of the memory.
 
-    A read-only memory holds no answer to an input outside of its regions, and the answers that it
-    does hold may be of another method: they go together where all are of one smoothed classifier.
+    A read-only memory holds no answer to an input outside of its regions. Certificates go together
+    all the same where they happen to be of one smoothed classifier.
     """
-    if not remembered:
-        return alone
-    unrecorded = any(row.certificate.outcome == "unrecorded" for row in rows)
-    return not unrecorded or len({(row.sigma, row.certificate.model_digest) for row in rows}) == 1
+    one = len({(row.sigma, row.certificate.model_digest) for row in rows}) == 1
+    recorded = all(row.certificate.outcome != "unrecorded" for row in rows)
+    return one or (recorded if remembered else alone)
 
 
 def _common(values: Iterable[T]) -> T | None:

@@ -120,7 +120,7 @@ class CertifyConfig:
         policy = cast(Policy, alternatives.policy)
         memory = job.memory
         if memory == "auto":
-            memory = "run" if policy.per_input else "none"
+            memory = "none" if alternatives.alone else "run"
         elif memory not in ("run", "none"):
             memory = shown_url(memory)
         decided: dict[str, Any] = {

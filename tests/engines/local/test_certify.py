@@ -125,27 +125,27 @@ def test_batch_size_and_grouping_do_not_change_results(tmp_path: Path) -> None:
     assert rows(tmp_path / "1") == rows(tmp_path / "7") == rows(tmp_path / "512")
 
 
-QUESTIONS = [{"at_radii": (0.3, 0.8)}, {"radius_tolerance": 0.1}]
+RULES = [{"at_radii": (0.3, 0.8)}, {"radius_tolerance": 0.1}]
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("policy", ["fixed", "search"])
-def test_a_question_stops_inputs_one_by_one(
-    tmp_path: Path, policy: str, question: dict[str, object]
+def test_a_stopping_rule_ends_inputs_one_by_one(
+    tmp_path: Path, policy: str, rule: dict[str, object]
 ) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
-    asked = job(data, policy=policy, n=4000, **question)
+    asked = job(data, policy=policy, n=4000, **rule)
     summary = certify_run(asked, tmp_path / "run", quiet=True)
     table = rows(tmp_path / "run")
-    times = Estimation(4000, stopping=asked.question).times
+    times = Estimation(4000, stopping=asked.stopping).times
     assert {row["looks"] for row in table} == {len(times)}
     assert {row["n"] for row in table} <= set(times)
     assert len({row["n"] for row in table}) > 1
     assert summary.n is None
     assert summary.n_at_most == 4000
-    assert summary.question == str(asked.question)
+    assert summary.question == str(asked.stopping)
     assert summary.votes == sum(row["votes"] for row in table)  # type: ignore[misc]
-    assert ("0.30" in summary.certified_accuracy) == ("at_radii" in question)
+    assert ("0.30" in summary.certified_accuracy) == ("at_radii" in rule)
     for size in (1, 7):
         certify_run(replace(asked, batch_size=size), tmp_path / str(size), quiet=True)
         assert rows(tmp_path / str(size)) == table
@@ -153,7 +153,9 @@ def test_a_question_stops_inputs_one_by_one(
     assert report.ok, report.violations
 
 
-def test_a_run_resumes_with_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_resumes_with_its_stopping_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
     asked = job(data, n=4000, radius_tolerance=0.1)
     certify_run(asked, tmp_path / "whole", quiet=True)
@@ -164,16 +166,16 @@ def test_a_run_resumes_with_its_question(tmp_path: Path, monkeypatch: pytest.Mon
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("question", [{}, QUESTIONS[0]])
+@pytest.mark.parametrize("question", [{}, RULES[0]])
 def test_the_bar_ends_full_and_names_its_unit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    question: dict[str, object],
+    rule: dict[str, object],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     data = toy.write_inputs(tmp_path / "data.npz")
-    certify_run(job(data, n=4000, **question), tmp_path / "run")
+    certify_run(job(data, n=4000, **rule), tmp_path / "run")
     shown = capsys.readouterr().err
     assert "100%" in shown
     assert "12/12 inputs" in shown

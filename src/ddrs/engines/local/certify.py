@@ -186,7 +186,7 @@ def _certify_group(
         clean = smoothed.classify(x).tolist()
     except DDRSError as error:
         where = f"inputs {indices[0]} to {indices[-1]} of {dataset.name}"
-        raise error.within(where) from error.__cause__
+        raise error.saying(f"{where}: {error}") from error.__cause__
     return [
         CertifiedRow(
             index=index,

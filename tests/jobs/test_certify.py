@@ -22,8 +22,9 @@ def decided(job: CertifyJob) -> CertifyConfig:
     models = [
         SimpleNamespace(num_classes=10, digest=spec) for spec in (job.model, *job.alternatives)
     ]
+    policy = job.build_policy(None)
     alternatives: Any = SimpleNamespace(
-        policy=job.build_policy(None), classifiers=models, digest="all"
+        policy=policy, classifiers=models, digest="all", alone=not policy.per_input
     )
     return CertifyConfig.of(job, alternatives, 5)
 

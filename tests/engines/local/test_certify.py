@@ -166,7 +166,7 @@ def test_a_run_resumes_with_its_stopping_rule(
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("question", [{}, RULES[0]])
+@pytest.mark.parametrize("rule", [{}, RULES[0]])
 def test_the_bar_ends_full_and_names_its_unit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +179,7 @@ def test_the_bar_ends_full_and_names_its_unit(
     shown = capsys.readouterr().err
     assert "100%" in shown
     assert "12/12 inputs" in shown
-    assert (" settled/s" in shown) == bool(question)
+    assert (" settled/s" in shown) == bool(rule)
 
 
 @pytest.mark.parametrize("policy", ["fixed", "search"])

@@ -14,8 +14,9 @@ from typing import Any
 from benchmarks.cases import CASES
 from benchmarks.figures import memory_figure, speed_figure, stages_figure
 from benchmarks.machine import circumstances
-from benchmarks.report import markdown, memory_tables, tables, training_tables
+from benchmarks.report import memory_tables, tables, training_tables
 from benchmarks.speed import measure_ascent, measure_case
+from ddrs.display.markdown import table
 
 ROOT = Path(__file__).parents[1]
 RESULTS, ROUGH = ROOT / "benchmarks" / "results", ROOT / "build" / "benchmarks"
@@ -76,7 +77,7 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
         for found in profiles.values()
         for stage, spent in sorted(found["stages"].items(), key=lambda pair: -pair[1])
     ]
-    print(markdown(["network", "stage", "seconds", "%"], rows, left=2))
+    print(table(["network", "stage", "seconds", "%"], rows, left=2))
     print(f"\n{_shown(out / 'profile.json')}\n{_shown(picture)}")
 
 

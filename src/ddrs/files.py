@@ -11,7 +11,7 @@ from ddrs.errors import RunError
 if TYPE_CHECKING:  # a fifth of a second of every start: imported where a table is read
     import pyarrow as pa
 
-__all__ = ["read_parquet", "replacing", "sync", "write", "write_atomically"]
+__all__ = ["read_parquet", "replacing", "sync", "write"]
 
 
 def write(path: str | Path, content: str | bytes, what: str) -> None:
@@ -26,7 +26,8 @@ def write(path: str | Path, content: str | bytes, what: str) -> None:
         RunError: it cannot be written; a file that was there is as it was.
     """
     try:
-        write_atomically(Path(path), content)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise RunError(
             f"cannot write the {what} {path}: {error.strerror or error}; what was there is kept"
@@ -53,16 +54,6 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """`write` for a caller with an error of its own.
-
-    Raises:
-        OSError: the file cannot be written; one that was there is as it was.
-    """
-    with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sync(path: str | Path) -> None:

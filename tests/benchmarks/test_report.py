@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.report import Limit, growth_per_vote, markdown, memory_limits, ratios, tables
+from benchmarks.report import Limit, growth_per_vote, memory_limits, ratios, tables
 
 RATES = {
     "bare fp32": [100.0, 50.0, 200.0],
@@ -52,16 +52,6 @@ def test_memory_is_compared_with_the_model_in_the_same_precision() -> None:
 
 def test_growth_is_the_slope_between_the_ends() -> None:
     assert growth_per_vote([(1000, 700.0), (100, 250.0), (400, 300.0)]) == 0.5
-
-
-def test_a_table_is_aligned() -> None:
-    lines = markdown(["arm", "rate"], [["a", "1"], ["longer", "23"]], left=1).splitlines()
-    assert lines == [
-        "| arm    | rate |",
-        "| :----- | ---: |",
-        "| a      |    1 |",
-        "| longer |   23 |",
-    ]
 
 
 def test_what_was_not_measured_is_named_with_its_reason() -> None:

@@ -41,10 +41,11 @@ import torch
 from torch import Tensor
 
 from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, __version__, models
+from ddrs.display import markdown
 from ddrs.display.progress import ProgressBar
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval
-from ddrs.files import write_atomically
+from ddrs.files import write
 from ddrs.finished.reading import read_run
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.regions import Resolution
@@ -56,7 +57,6 @@ from ddrs.runs.rows import CertifiedRow
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 from experiments.cifar10.probes.stream import adversarial, lengths, new_file, positive, whole
-from experiments.cifar10.report.texts import aligned
 
 COUNTED = ("changed", "abstained")
 VOTES = 1000  # that tell the class at a point with the input's sigma
@@ -325,7 +325,7 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
         cells += [memory["abstained"], alone["changed"], alone["abstained"]]
         cells += [writing["certified_anew"], writing["trimmed"]]
         lines.append([f"{one['factor']:g} R", *map(str, cells)])
-    return aligned(names, lines, left=0)
+    return markdown.table(names, lines, left=0)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -368,7 +368,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "points": [asdict(point) for point in points],
         }
         print(table(summaries))
-        write_atomically(asked.out, json.dumps(made, indent=2) + "\n")
+        write(asked.out, json.dumps(made, indent=2) + "\n", "attack")
     except (DDRSError, OSError) as error:
         sys.exit(f"error: {error}")
     broken = [point for point in points if point.breaks]

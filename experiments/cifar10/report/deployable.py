@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ddrs.display import markdown
 from experiments.cifar10.report.cells import (
     MADE_BY,
     NONE,
@@ -22,7 +23,7 @@ from experiments.cifar10.report.cells import (
 from experiments.cifar10.report.figures import Picture, draw_headline
 from experiments.cifar10.report.paper import paper_row, paper_text
 from experiments.cifar10.report.stored import METHODS, SEVERAL, Certified, Entry, joined, shared
-from experiments.cifar10.report.texts import aligned, bullets
+from experiments.cifar10.report.texts import bullets
 
 HEADLINE_RADII = (*RADII, 1.75, 2.0)
 
@@ -85,7 +86,7 @@ def deployable_in(entries: Sequence[Entry], norm: str, methods: Sequence[str]) -
         f" ACR {acr_text(acr, [chosen.validation])}), of {len(adaptive)} to choose from.{left_out} "
         f"With a fixed sigma there are {len(fixed)} of {len(all_fixed)}."
     )
-    text = f"{heading}\n\n{aligned(names, lines, left=2)}"
+    text = f"{heading}\n\n{markdown.table(names, lines, left=2)}"
     return text + (bullets(marks) if (marks := otherwise(lines)) else "")
 
 
@@ -176,7 +177,7 @@ def confirmation(entries: Sequence[Entry]) -> str:
             cells = paired(*both, radius, shared(both)) if all(both) else [NONE] * 5
             lines.append([at(radius), base.title if base else NONE, *cells])
         names = ["", "strongest fixed sigma before", "inputs", "fixed", "chosen row", "difference"]
-        return aligned([*names, f"{PERCENT} interval"], lines, left=2)
+        return markdown.table([*names, f"{PERCENT} interval"], lines, left=2)
 
     done = [entry.confirmation for entry in asked if entry.confirmation]
     waiting = [f"`{entry.name}`" for entry in asked if entry.confirmation is None]

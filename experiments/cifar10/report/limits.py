@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ddrs.display import markdown
 from ddrs.sigma.policy import check_range
 from experiments.cifar10.report.cells import (
     NONE,
@@ -24,7 +25,7 @@ from experiments.cifar10.report.cells import (
 )
 from experiments.cifar10.report.deployable import best, candidates
 from experiments.cifar10.report.stored import Certified, Entry, Input, shared
-from experiments.cifar10.report.texts import aligned, bullets
+from experiments.cifar10.report.texts import bullets
 
 RADII = (0.5, None)
 
@@ -62,7 +63,7 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
         "the strongest at that radius on test inputs. Last the difference to that, in brackets its "
         f"{PERCENT} interval.",
     ]
-    return aligned(names, lines, left=1) + bullets(notes + otherwise(lines))
+    return markdown.table(names, lines, left=1) + bullets(notes + otherwise(lines))
 
 
 def at_largest_sigma(test: Certified) -> set[Input]:

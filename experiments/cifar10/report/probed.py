@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from ddrs import ABSTAIN
+from ddrs.display import markdown
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import DDRSError, RunError
 from ddrs.files import write
@@ -23,7 +24,7 @@ from ddrs.runs.directory import read_config
 from experiments.cifar10.probes.attack import table as attack_table
 from experiments.cifar10.probes.stream import KINDS
 from experiments.cifar10.report.figures import draw_stream
-from experiments.cifar10.report.texts import aligned, bullets
+from experiments.cifar10.report.texts import bullets
 
 ORDERS = 20
 OUTCOMES = ("own", "trimmed", "inherited", "abstained")
@@ -65,7 +66,7 @@ def stream_section(folder: Path, options: Mapping[str, Any]) -> tuple[str, Figur
         "certify none.",
         in_other_orders(folder),
     ]
-    return aligned(names, lines, left=1) + bullets(notes), draw_stream(counts)
+    return markdown.table(names, lines, left=1) + bullets(notes), draw_stream(counts)
 
 
 def outcomes(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ddrs import ABSTAIN, Certificate, recompute_radius
+from ddrs.display import markdown
 from ddrs.display.rounding import rounded_down, rounded_up
 from ddrs.evaluation.comparison import compare
 from experiments.cifar10.report.cells import (
@@ -28,7 +29,7 @@ from experiments.cifar10.report.cells import (
 )
 from experiments.cifar10.report.paper import paper_row, paper_text
 from experiments.cifar10.report.stored import KINDS, METHODS, SEVERAL, Certified, Entry, shared
-from experiments.cifar10.report.texts import aligned, bullets
+from experiments.cifar10.report.texts import bullets
 
 RULES = {"fixed": "fixed", "gradient": "Algorithm 1", "search": "search"}
 OUTCOMES = ("trimmed", "inherited")
@@ -83,7 +84,7 @@ def all_rows(entries: Sequence[Entry]) -> str:
         *trained_again([entry for entry, _ in done]),
         *in_bf16([entry for entry, _ in done]),
     ]
-    return aligned(names, lines, left=3) + bullets(notes)
+    return markdown.table(names, lines, left=3) + bullets(notes)
 
 
 def wrong(test: Certified, radius: float) -> int:
@@ -159,7 +160,7 @@ def side_by_side(entries: Sequence[Entry], radius: float | None) -> str:
         "one training, DS2 of another, with a sigma for every example. In brackets "
         f"{PERCENT} intervals of the paired difference.",
     ]
-    return aligned(names, lines, left=1) + bullets(notes + otherwise(lines))
+    return markdown.table(names, lines, left=1) + bullets(notes + otherwise(lines))
 
 
 def mean_text(one: Certified | None, radius: float | None) -> str:
@@ -197,7 +198,7 @@ def two_sided(entries: Sequence[Entry]) -> str:
         "abstains there is no class. Which bound is used must be settled before the votes are "
         "seen.",
     ]
-    return aligned(["row", *names], lines, left=1) + bullets(notes)
+    return markdown.table(["row", *names], lines, left=1) + bullets(notes)
 
 
 def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str:
@@ -218,7 +219,7 @@ def differences(entries: Sequence[Entry], pairs: Iterable[Sequence[str]]) -> str
         "are those of lower bounds where votes stopped once a grid of radii was settled.",
         *otherwise(lines),
     ]
-    return aligned(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
+    return markdown.table(["", "inputs", *map(at, RADII), "ACR"], lines, left=1) + bullets(notes)
 
 
 def envelope(entries: Sequence[Entry], norm: str) -> str:
@@ -263,4 +264,4 @@ def envelope(entries: Sequence[Entry], norm: str) -> str:
         "The paper's rows are of a ResNet-18 with n = 100000, alpha = 0.001.",
         sources(done),
     ]
-    return aligned(names, lines, left=1) + bullets(notes)
+    return markdown.table(names, lines, left=1) + bullets(notes)

@@ -1,25 +1,10 @@
-"""Tables and lists in Markdown."""
+"""Lists in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from io import StringIO
+from collections.abc import Iterable
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-
-def aligned(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
-    """An aligned table; the first `left` columns are texts."""
-    table = Table(box=box.MARKDOWN)
-    for number, name in enumerate(names):
-        table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    text = StringIO()
-    Console(file=text, width=2000, markup=False, emoji=False).print(table)
-    return "\n".join(line.strip() for line in text.getvalue().strip().splitlines())
+__all__ = ["bullets"]
 
 
 def bullets(notes: Iterable[str]) -> str:

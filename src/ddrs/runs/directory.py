@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from ddrs.errors import RunError, one_line
-from ddrs.files import write_atomically
+from ddrs.files import write
 from ddrs.noise.streams import fresh_seed
 from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
 from ddrs.runs.rows import CertifiedRow
@@ -103,7 +103,7 @@ class Run(Generic[C]):
                 f"{self.path} is not empty and not a run directory; choose another --out"
             )
         self.config = _with_seed(wanted, fresh_seed())
-        self._write(CONFIG, _text(self.config.to_json()))
+        write(self.path / CONFIG, _text(self.config.to_json()), "configuration")
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +173,7 @@ class Run(Generic[C]):
             RunError: they cannot be written; the journal is kept.
         """
         if not (self.path / CERTIFICATES).exists():
-            self._write(CERTIFICATES, _table(self.rows()))
+            write(self.path / CERTIFICATES, _table(self.rows()), "certificates")
         self.write_summary(summary)
         with suppress(OSError):  # nothing reads it any more
             (self.path / JOURNAL).unlink(missing_ok=True)
@@ -184,7 +184,8 @@ class Run(Generic[C]):
         Raises:
             RunError: it cannot be written; the configuration is as it was.
         """
-        self._write(CONFIG, _text({**self.config.to_json(), RESULT: result.to_json()}))
+        content = {**self.config.to_json(), RESULT: result.to_json()}
+        write(self.path / CONFIG, _text(content), "configuration")
 
     def write_summary(self, summary: Record) -> None:
         """Write the figures of the run, which make it a finished one, in one step.
@@ -192,13 +193,7 @@ class Run(Generic[C]):
         Raises:
             RunError: they cannot be written.
         """
-        self._write(SUMMARY, _text(summary.to_json()))
-
-    def _write(self, name: str, content: str | bytes) -> None:
-        try:
-            write_atomically(self.path / name, content)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        write(self.path / SUMMARY, _text(summary.to_json()), "summary")
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

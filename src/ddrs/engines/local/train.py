@@ -17,8 +17,8 @@ from torch import nn
 from ddrs import data, models
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar, duration
-from ddrs.errors import RunError, one_line
-from ddrs.files import write_atomically
+from ddrs.errors import RunError
+from ddrs.files import write
 from ddrs.jobs.train import TrainJob
 from ddrs.jobs.train_config import TrainingResult, TrainRunConfig
 from ddrs.networks.identity import model_digest
@@ -37,7 +37,7 @@ from ddrs.version import __version__
 
 __all__ = ["dry_run", "train_run"]
 
-CHECKPOINT_FILE, SCALES_FILE = "checkpoint.pt", "sigmas.npy"
+CHECKPOINT_FILE, SIGMAS_FILE = "checkpoint.pt", "sigmas.npy"
 LIBRARIES = ("torch", "numpy", "accelerate", "transformers")
 
 
@@ -194,13 +194,10 @@ def _write(
     table = io.BytesIO()
     np.save(table, read_sigmas(checkpoint).numpy())
     models.save_architecture(start.module, run.path / models.ARCHITECTURE_FOLDER)
-    try:
-        # Copies, because the format holds no two tensors that share their storage.
-        weights = {name: value.clone() for name, value in start.module.state_dict().items()}
-        write_atomically(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights))
-        write_atomically(run.path / SCALES_FILE, table.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write in {run.path}: {one_line(error)}") from error
+    # Copies, because the format holds no two tensors that share their storage.
+    weights = {name: value.clone() for name, value in start.module.state_dict().items()}
+    write(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights), "weights")
+    write(run.path / SIGMAS_FILE, table.getvalue(), "sigmas")
     versions = {"python": platform.python_version(), "ddrs": __version__}
     versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
     run.write_result(

@@ -14,8 +14,9 @@ from typing import Any
 from benchmarks.cases import CASES
 from benchmarks.figures import memory_figure, speed_figure, stages_figure
 from benchmarks.machine import circumstances
-from benchmarks.report import markdown, memory_tables, tables, training_tables
+from benchmarks.report import memory_tables, tables, training_tables
 from benchmarks.speed import measure_ascent, measure_case
+from ddrs.display.markdown import table
 
 ROOT = Path(__file__).parents[1]
 RESULTS, ROUGH = ROOT / "benchmarks" / "results", ROOT / "build" / "benchmarks"
@@ -76,13 +77,13 @@ def _profile(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> Non
         for found in profiles.values()
         for stage, spent in sorted(found["stages"].items(), key=lambda pair: -pair[1])
     ]
-    print(markdown(["network", "stage", "seconds", "%"], rows, left=2))
+    print(table(["network", "stage", "seconds", "%"], rows, left=2))
     print(f"\n{_shown(out / 'profile.json')}\n{_shown(picture)}")
 
 
 def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None:
     """The memory at growing sizes; a size that was measured before stays in the report."""
-    from benchmarks.remembering import SIZES, measure_audit, measure_size
+    from benchmarks.memory import SIZES, measure_audit, measure_size
 
     say = _speaker()
     if asked.postgresql:  # it may hold a password, and is nobody else's
@@ -108,8 +109,8 @@ def _memory(asked: argparse.Namespace, out: Path, facts: dict[str, Any]) -> None
 
 
 def _writers(asked: argparse.Namespace, report: dict[str, Any], say: Callable[[str], None]) -> None:
-    """How many answers a second several processes store."""
-    from benchmarks.remembering import measure_writers
+    """How many answers per second several processes store."""
+    from benchmarks.memory import measure_writers
 
     with tempfile.TemporaryDirectory(dir=ROUGH) as folder:
         for kind in ("sqlite", "postgresql") if asked.postgresql else ("sqlite",):

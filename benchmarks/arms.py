@@ -85,7 +85,7 @@ def smoothed(case: Case, facts: Facts, precision: Precision, compile: bool, n: i
         )
 
         batches: Counter[int] = Counter()
-        classifier.base.on_votes = lambda votes: batches.update([votes])
+        classifier.on_votes(lambda votes: batches.update([votes]))
 
         def call() -> int:
             batches.clear()
@@ -212,9 +212,10 @@ def ascent(case: Case, facts: Facts, steps: int) -> Make:
 
     def make() -> Call:
         policy = ddrs.GradientSigma(SIGMA, steps=steps, n=DRAWS)
-        base = ddrs.SmoothedClassifier(
+        smoothed = ddrs.SmoothedClassifier(
             model, case.num_classes, sigma=policy, seed=0, batch_size=rows
-        ).base
+        )
+        (base,) = smoothed.alternatives.classifiers
         inputs = Inputs.of(x, seed=0)
 
         def call() -> int:

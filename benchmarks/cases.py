@@ -94,7 +94,7 @@ class Case:
         )
 
     def votes_per_call(self, rate: float) -> int | None:
-        """Estimation votes that fill a window at `rate` forward passes a second.
+        """Estimation votes that fill a window at `rate` forward passes per second.
 
         None where even the fewest that make a certificate would take more than `LONGEST_CALL`.
         """

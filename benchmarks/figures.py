@@ -114,7 +114,7 @@ def stages_figure(profiles: Mapping[str, Mapping[str, Any]], path: Path) -> None
 
 
 def memory_figure(report: Mapping[str, Any], path: Path) -> None:
-    """Milliseconds a call over the number of entries, both axes logarithmic.
+    """Milliseconds per call over the number of entries, both axes logarithmic.
 
     Args:
         report: of the memory.
@@ -138,7 +138,7 @@ def memory_figure(report: Mapping[str, Any], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("entries", fontsize=8)
-    axes.set_ylabel("milliseconds an input, one core", fontsize=8)
+    axes.set_ylabel("milliseconds per input, one core", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from ddrs.display.markdown import table
+
 __all__ = [
     "Limit",
     "Ratio",
     "growth_per_vote",
-    "markdown",
     "memory_limits",
     "memory_tables",
     "ratios",
@@ -136,21 +137,6 @@ def growth_per_vote(points: Sequence[tuple[int, float]]) -> float:
     return (most - least) / (m - n)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A Markdown table with aligned columns, the first `left` of them flush left."""
-    widths = [max(len(line[k]) for line in (header, *rows)) for k in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = [":" + "-" * (w - 1) if k < left else "-" * (w - 1) + ":" for k, w in enumerate(widths)]
-    return "\n".join([line(header), line(rule), *map(line, rows)])
-
-
 def memory_tables(report: Mapping[str, Any]) -> str:
     """The memory at growing sizes, the public rule beside it, and its writers, as Markdown."""
     header = [
@@ -189,10 +175,10 @@ def memory_tables(report: Mapping[str, Any]) -> str:
         [kind, *(f"{rates[n]:,.0f}" for n in ("1", "2", "4"))]
         for kind, rates in report["writers"].items()
     ]
-    parts = [markdown(header, rows, left=0)]
+    parts = [table(header, rows, left=0)]
     if writers:
-        head = ["answers stored one by one, a second", "1 writer", "2 writers", "4 writers"]
-        parts.append(markdown(head, writers, left=1))
+        head = ["answers stored one by one, per second", "1 writer", "2 writers", "4 writers"]
+        parts.append(table(head, writers, left=1))
     return "\n\n".join(parts)
 
 
@@ -210,7 +196,7 @@ def training_tables(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for case in cases.values()
         for name, arm in case["arms"].items()
     ]
-    header = ["network", "arm", "batch", "passes", "ms a step", "images a second"]
+    header = ["network", "arm", "batch", "passes", "ms per step", "images per second"]
     rows = [
         [
             case["title"],
@@ -227,7 +213,7 @@ def training_tables(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for cost in case["costs"]
     ]
     head = ["network", "a step of", "over", "median", "lowest", "highest", "pairs", "target", "met"]
-    return "\n\n".join([markdown(header, steps, left=2), markdown(head, rows, left=3)])
+    return "\n\n".join([table(header, steps, left=2), table(head, rows, left=3)])
 
 
 def tables(cases: Mapping[str, Mapping[str, Any]]) -> str:
@@ -260,8 +246,8 @@ def _arms_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for case in cases.values()
         for name, arm in case["arms"].items()
     ]
-    header = ["network", "arm", "batch", "a second", "set-up, s", "peak, MiB"]
-    return markdown(header, rows, left=2)
+    header = ["network", "arm", "batch", "per second", "set-up, s", "peak, MiB"]
+    return table(header, rows, left=2)
 
 
 def _ratios_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
@@ -280,7 +266,7 @@ def _ratios_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for ratio in case["ratios"]
     ]
     header = ["network", "ratio", "median", "lowest", "highest", "pairs", "target", "met"]
-    return markdown(header, rows, left=2)
+    return table(header, rows, left=2)
 
 
 def _limits_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
@@ -298,7 +284,7 @@ def _limits_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
         for limit in case["memory"]
     ]
     header = ["network", "arm", "peak, MiB", "model's own", "difference", "allowed", "met"]
-    return markdown(header, rows, left=2) if rows else ""
+    return table(header, rows, left=2) if rows else ""
 
 
 def _growth_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
@@ -320,8 +306,15 @@ def _growth_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
                     f"{(most + a_vote * (100_000 - m)) / 1024:,.1f}",
                 ]
             )
-    header = ["network", "arm", "peak, MiB", "peak, MiB", "KiB a vote", "GiB, line to n = 100,000"]
-    return markdown(header, rows, left=2) if rows else ""
+    header = [
+        "network",
+        "arm",
+        "peak, MiB",
+        "peak, MiB",
+        "KiB per vote",
+        "GiB, line to n = 100,000",
+    ]
+    return table(header, rows, left=2) if rows else ""
 
 
 def _verdict(met: bool | None) -> str:

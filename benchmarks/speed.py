@@ -79,8 +79,8 @@ def measure_case(case: Case, quick: bool, say: Say) -> Report:
         n = case.votes_per_call(tuned[precision]["rate"])
         if n is None:
             missing[arm] = (
-                f"left out: bare {precision} makes {tuned[precision]['rate']:.2f} passes a second, "
-                f"so one certificate would take more than {LONGEST_CALL:.0f} seconds"
+                f"left out: bare {precision} makes {tuned[precision]['rate']:.2f} passes per "
+                f"second, so one certificate would take more than {LONGEST_CALL:.0f} seconds"
             )
             continue
         options = {"n": n}
@@ -186,7 +186,7 @@ def compare(
                 rate = got.pop("votes") / got.pop("seconds")
                 arms[arm]["rates"].append(rate)
                 arms[arm] |= got
-                say(f"round {number + 1}/{rounds} {arm}: {rate:,.0f} a second")
+                say(f"round {number + 1}/{rounds} {arm}: {rate:,.0f} per second")
         return arms
 
 

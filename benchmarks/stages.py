@@ -12,9 +12,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from benchmarks.cases import CASES, SIGMA
 
@@ -84,6 +84,22 @@ def by_stage(seconds: Mapping[tuple[str, ...], float]) -> dict[str, float]:
     return dict(found)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What the run is made for, or what came of it, as its file holds it."""
+
+    values: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in the file."""
+        return dict(self.values)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        return cls(data)
+
+
 def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Certify with the search of sigma, a memory on disk and a run directory, stage by stage.
 
@@ -100,6 +116,7 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
 
     import ddrs
     from ddrs.runs.directory import Run
+    from ddrs.runs.rows import CertifiedRow
 
     case = CASES[name]
     model, batch = case.build(), case.inputs(inputs)
@@ -108,7 +125,7 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
         watch = Stopwatch()
         model.register_forward_pre_hook(lambda *_: watch.enter("forward"))
         model.register_forward_hook(lambda *_: watch.leave())
-        with _memory(watch, url) as memory, Run(Path(folder) / "run", {"seed": 0}) as run:
+        with _memory(watch, url) as memory, Run(Path(folder) / "run", Recorded({"seed": 0})) as run:
             smoothed = ddrs.SmoothedClassifier(
                 model,
                 case.num_classes,
@@ -118,7 +135,8 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
                 n=n,
                 seed=0,
             )
-            smoothed.base.count = _timed(smoothed.base.count, "adding and counting", watch)  # type: ignore[method-assign]
+            (base,) = smoothed.alternatives.classifiers
+            base.count = _timed(base.count, "adding and counting", watch)  # type: ignore[method-assign]
             smoothed.certify(case.inputs(inputs + 1)[-1:])  # warm, and the batch size is found
             watch.seconds.clear()
             start = time.perf_counter()
@@ -128,10 +146,17 @@ def profile(name: str, inputs: int, n: int, say: Callable[[str], None]) -> dict[
                     (certificate,) = smoothed.certify(x)
                 votes += certificate.votes
                 with watch.stage("writing"):
-                    run.append([{"index": index, **asdict(certificate)}])
+                    row = CertifiedRow(
+                        index=index,
+                        label=0,
+                        correct=certificate.prediction == 0,
+                        clean_prediction=0,
+                        certificate=certificate,
+                    )
+                    run.append([row])
                 say(f"{case.title}: {index + 1}/{inputs} inputs")
             with watch.stage("writing"):
-                run.finish({"inputs": inputs})
+                run.finish(Recorded({"inputs": inputs}))
             total = time.perf_counter() - start
     stages = by_stage(watch.seconds)
     for stage in ("noise", "forward"):

@@ -54,7 +54,7 @@ class Plan:
         title: what it is called in tables.
         case: its name in `CASES`.
         arms: the arms measured, keys of `ARMS`.
-        batch: examples a step.
+        batch: examples per step.
         steps: of plain training in an epoch; a method of several passes makes fewer.
         epochs: of a turn.
         rounds: turns of every arm.
@@ -125,7 +125,7 @@ def bare(
 
 
 def ours(plan: Plan, **fields: Any) -> Arm:
-    """`ddrs.training.train`, which leaves the model trained: a turn goes on from the one before."""
+    """`ddrs.training.train`, which leaves the model trained: a turn resumes from the one before."""
     config = TrainingConfig(sigma=SIGMA, epochs=plan.epochs, batch_size=plan.batch, lr=LR, **fields)
     passes = config.passes / config.epochs
     x, y = plan.examples(passes)
@@ -238,7 +238,7 @@ def costs(
     """The costs asked for, round by round, of the arms that were measured.
 
     Args:
-        seconds: arm -> seconds a step in every round; rounds are the same for all.
+        seconds: arm -> seconds per step in every round; rounds are the same for all.
         passes: arm -> passes of a step.
         asked: (arm, arm it is measured in, what is allowed).
     """
@@ -274,7 +274,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             spent = seconds_a_step(arms[name], clock)
             seconds[name].append(spent)
             turn = f"round {number + 1}/{plan.rounds} {name}"
-            say(f"{plan.title}: {turn}: {1000 * spent:,.2f} ms a step")
+            say(f"{plan.title}: {turn}: {1000 * spent:,.2f} ms per step")
     passes = {name: arm.passes for name, arm in arms.items()}
     return {
         "title": plan.title,

@@ -1,10 +1,14 @@
 import hashlib
 import struct
+import subprocess
+import sys
 
 import numpy as np
+import pytest
+import torch
 
-from ddrs.inputs import input_digest
-from ddrs.memory.points import point
+from ddrs.inputs import Point, from_pixels, input_digest, to_pixels
+from ddrs.training import examples
 
 
 def test_the_digest_is_sha256_of_shape_and_little_endian_values():
@@ -44,4 +48,44 @@ def test_the_caller_s_array_is_left_alone():
 
 def test_the_memory_gives_an_input_the_same_name():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    assert point(x).digest == input_digest(x)
+    assert Point.of(x).digest == input_digest(x)
+
+
+def test_a_point_keeps_a_copy_and_the_digest_that_it_is_given():
+    x = np.array([1.0, 2.0])
+    point = Point.of(x, digest="made up")
+    x[0] = 9.0
+    assert (point.x.tolist(), point.values.tolist()) == ([1.0, 2.0], [1.0, 2.0])
+    assert point.digest == "made up"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_pixels_are_the_same_in_numpy_and_in_torch(dtype):
+    k = np.arange(256, dtype=np.uint8)
+    x = from_pixels(k, dtype)
+    assert x.dtype == dtype
+    assert np.array_equal(x, np.true_divide(k.astype(dtype), np.asarray(255, dtype)))
+    in_torch = torch.from_numpy(k).to(getattr(torch, dtype)).div_(255)
+    assert torch.equal(torch.from_numpy(x), in_torch)
+    assert np.array_equal(to_pixels(x), k)
+    assert torch.equal(examples._as_bytes(in_torch), torch.from_numpy(k))
+    assert torch.equal(examples._from_bytes(torch.from_numpy(k), in_torch.dtype), in_torch)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1 / 255, 256 / 255, 0.5])
+def test_what_is_no_pixel_has_no_byte(value):
+    assert to_pixels(np.array([0.0, value])) is None
+
+
+def test_bfloat16_examples_come_back_as_they_were():
+    x = torch.arange(256).to(torch.bfloat16).div_(255).view(256, 1)
+    store = examples.Store([(row, 0) for row in x], 1)
+    assert torch.equal(store.batch(torch.arange(256))[0], x)
+
+
+def test_urls_and_inputs_load_no_heavy_package():
+    code = (
+        "import sys, ddrs.memory.store.urls, ddrs.inputs\n"
+        "assert not {'torch', 'sqlalchemy', 'scipy', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,18 +1,20 @@
-"""The study of CIFAR-10: trains its models, certifies its rows, and makes its tables from them.
+"""The study of CIFAR-10: trains its models, certifies its rows, and tries to break the answers.
 
     python experiments/cifar10/study.py prepare --cifar10 DIR --resnet20 FILE
     python experiments/cifar10/study.py run [ROW ...] [--jobs 2] [--precision fp32]
     python experiments/cifar10/study.py show [ROW ...]
 
-A file of `models/` is the options of one `ddrs train`, one of `rows/` those of one `ddrs certify`;
-what all have in common is in `study.toml`. Two further names stand beside the rows: `stream`, which
-makes a data set that is hard for a memory and certifies it, and `attack`, which attacks a row.
+A file of `plan/models/` is the options of one `ddrs train`, one of `plan/rows/` those of one
+`ddrs certify`; what all have in common is in `plan/study.toml`. Two further names stand beside the
+rows: `stream`, which makes a data set that is hard for a memory and certifies it, and `attack`,
+which attacks a row.
+
 `prepare` puts the data and the starting weights where all these expect them. `run` does what is not
-done yet, the rows in their order, and can be stopped at any moment: the same command goes on. It
-copies what came of a row to `results/`, the records of a training to `trained/`, and what came of
-the other two to `stream/` and `attack/`. `show` prints the commands. Each file says whether its
-arithmetic is bf16 or fp32; `--precision fp32` goes before all of them, on a processor that has no
-bf16. The report says which rows are in bf16.
+done yet, the rows in their order, and can be stopped at any moment: the same command resumes. It
+copies what came of a row to `records/results/`, the records of a training to `records/trained/`,
+and what came of the other two to `records/stream/` and `records/attack/`. `show` prints the
+commands. Each file says whether its arithmetic is bf16 or fp32; `--precision fp32` overrides all of
+them, for a processor that has no bf16. The report says which rows are in bf16.
 
 Run it from the root of the project.
 """
@@ -42,10 +44,11 @@ from ddrs.training.splits import split
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/cifar10")
-RESULTS, TRAINED = HERE / "results", HERE / "trained"
-SCRIPTS = Path("experiments/cifar10")
+PLAN, RECORDS = HERE / "plan", HERE / "records"
+RESULTS, TRAINED = RECORDS / "results", RECORDS / "trained"
+PROBES = "experiments.cifar10.probes"
 STREAM, ATTACK = "stream", "attack"
-FORCED = "forced"  # options that go before those of every file
+FORCED = "forced"  # options that override those of every file
 PRECISIONS = ("fp32", "bf16")
 KEPT = ("config.json", "summary.json", "certificates.parquet", "epochs.csv")
 
@@ -84,24 +87,24 @@ class Task:
 def tasks(names: list[str], precision: str | None = None) -> list[Task]:
     """The tasks of the named rows, of all for none, in order, each model before its first row.
 
-    A precision that is given goes before that of every file.
+    A precision that is given overrides that of every file.
 
     After each row that the report may choose (`candidate`, true unless its file says otherwise)
     comes the same on validation inputs, by which it chooses. A row may be certified on further test
     inputs too (`confirm`), which confirm the comparison. The stream and the attack come last.
     """
-    common = read(HERE / "study.toml")
+    common = read(PLAN / "study.toml")
     common[FORCED] = {} if precision is None else {"precision": precision}
-    rows = {path.stem: read(path) for path in (HERE / "rows").glob("*.toml")}
+    rows = read_rows(PLAN)
     unknown = sorted({*names} - {*rows, STREAM, ATTACK})
     if unknown:
         known = ", ".join([*sorted(rows), STREAM, ATTACK])
         sys.exit(f"no such row: {', '.join(unknown)}; there are {known}")
     found: dict[str, Task] = {}
-    asked = {*names} & {*rows} if names else {*rows}
-    for name in sorted(asked, key=lambda name: (rows[name]["order"], name)):
-        for task in certified(name, rows[name], common, found):
-            found[task.name] = task
+    for name, row in rows.items():
+        if not names or name in names:
+            for task in certified(name, row, common, found):
+                found[task.name] = task
     last = [
         task
         for name, make in ((STREAM, stream), (ATTACK, attack))
@@ -149,11 +152,11 @@ def stream(
     model = training(row["model"], common, found)
     options |= {"data": common["certify"]["data"], "model": model.out}
     file = RUNS / "stream.npz"
-    made = Task("the stream", script(STREAM, options, file), kept=HERE / STREAM, after=[model])
+    made = Task("the stream", probe(STREAM, options, file), kept=RECORDS / STREAM, after=[model])
     asked = options_of(row, common) | common["certify-stream"] | common[FORCED]
     asked |= {"data": f"npz:{file}"}
     words = ddrs("certify", asked, RUNS / STREAM)
-    return made, Task(STREAM, words, kept=HERE / STREAM, after=[made])
+    return made, Task(STREAM, words, kept=RECORDS / STREAM, after=[made])
 
 
 def attack(rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task]) -> tuple[Task]:
@@ -163,15 +166,15 @@ def attack(rows: dict[str, Any], common: dict[str, Any], found: dict[str, Task])
     if name not in found:
         found[name], *_ = certified(name, rows[name], common, found)
     row = found[name]
-    words = script(ATTACK, options, RUNS / "attack.json", str(row.out))
-    return (Task(ATTACK, words, kept=HERE / ATTACK, after=[row]),)
+    words = probe(ATTACK, options, RUNS / "attack.json", str(row.out))
+    return (Task(ATTACK, words, kept=RECORDS / ATTACK, after=[row]),)
 
 
 def training(name: str, common: dict[str, Any], found: dict[str, Task]) -> Task:
     """The task of a model, added to those found after the model that it starts from."""
     key = f"model {name}"
     if key not in found:
-        options = common["train"] | read(HERE / "models" / f"{name}.toml") | common[FORCED]
+        options = common["train"] | read(PLAN / "models" / f"{name}.toml") | common[FORCED]
         start = Path(options["init"])
         after = [training(start.name, common, found)] if start.parent == RUNS / "models" else []
         words = ddrs("train", options, RUNS / "models" / name)
@@ -184,9 +187,9 @@ def ddrs(command: str, options: dict[str, Any], out: Path) -> list[str]:
     return ["ddrs", command, *flags(options), "--out", str(out)]
 
 
-def script(name: str, options: dict[str, Any], out: Path, *words: str) -> list[str]:
-    """The command of a script of this study, its words before its options."""
-    return ["python", str(SCRIPTS / f"{name}.py"), *words, *flags(options), "--out", str(out)]
+def probe(name: str, options: dict[str, Any], out: Path, *words: str) -> list[str]:
+    """The command of a probe of this study, its words before its options."""
+    return ["python", "-m", f"{PROBES}.{name}", *words, *flags(options), "--out", str(out)]
 
 
 def flags(options: dict[str, Any]) -> list[str]:
@@ -202,7 +205,14 @@ def flags(options: dict[str, Any]) -> list[str]:
 
 
 def read(path: Path) -> dict[str, Any]:
+    """What a file of the plan says."""
     return tomllib.loads(path.read_text())
+
+
+def read_rows(plan: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a plan by their names, in their order."""
+    rows = {path.stem: read(path) for path in (plan / "rows").glob("*.toml")}
+    return dict(sorted(rows.items(), key=lambda named: (named[1]["order"], named[0])))
 
 
 def run(todo: list[Task], jobs: int) -> None:
@@ -284,7 +294,7 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
     of their own, the validation inputs, and so do the test inputs after those that rows are
     certified on, the confirmation inputs.
     """
-    common = read(HERE / "study.toml")
+    common = read(PLAN / "study.toml")
     (RUNS / "data").mkdir(parents=True, exist_ok=True)
     sources = {"resnet20.safetensors": resnet20}
     sources |= {f"data/{name}": cifar10 / name for name in ("train.parquet", "test.parquet")}
@@ -305,11 +315,11 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
         pq.write_table(some, RUNS / name / "test.parquet")
 
 
-def link(source: Path, place: Path) -> None:
+def link(source: Path, target: Path) -> None:
     if not source.exists():
         sys.exit(f"no file at {source}")
-    place.unlink(missing_ok=True)
-    place.symlink_to(source.resolve())
+    target.unlink(missing_ok=True)
+    target.symlink_to(source.resolve())
 
 
 def main() -> None:

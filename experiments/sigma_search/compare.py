@@ -2,17 +2,17 @@
 
     python experiments/sigma_search/compare.py --out runs/sigma-search
 
-Every policy gets a run directory in OUT, written after every few inputs: the same command goes on
+Every policy gets a run directory in OUT, written after every few inputs: the same command resumes
 where it was stopped. The table goes to the terminal and to OUT/table.md.
 """
 
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log, sqrt
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,9 @@ from ddrs import FixedSigma, GradientSigma, SearchSigma, SmoothedClassifier, dat
 from ddrs.engines.local.train import train_run
 from ddrs.evaluation.metrics import accuracy_interval, average_certified_radius
 from ddrs.jobs.train import TrainJob
-from ddrs.runs.directory import Row, Run
+from ddrs.runs.directory import Run
+from ddrs.runs.files import SUMMARY
+from ddrs.runs.rows import CertifiedRow
 from ddrs.sigma.policy import SigmaChoice, SigmaPolicy, check_range, estimated_radius
 from ddrs.training.config import TrainingConfig
 from ddrs.votes.classifier import NoisyClassifier
@@ -98,9 +100,25 @@ def policies(initial: float) -> dict[str, SigmaPolicy]:
     }
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a run was made for, or what came of it, as its file holds it."""
+
+    values: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in the file."""
+        return dict(self.values)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        return cls(data)
+
+
 def certify(
-    smoothed: SmoothedClassifier, dataset: data.Dataset, total: int, run: Run, title: str
-) -> list[Row]:
+    smoothed: SmoothedClassifier, dataset: data.Dataset, total: int, run: Run[Recorded], title: str
+) -> list[CertifiedRow]:
     """Certify what the run has no row for, and return all rows."""
     done = len(run.rows())
     for start in range(done, total, GROUP):
@@ -109,51 +127,52 @@ def certify(
         certificates = smoothed.certify(x)
         seconds = (time.perf_counter() - began) / len(x)
         run.append(
-            {
-                "index": start + offset,
-                "label": label,
-                "correct": certificate.prediction == label,
-                **asdict(certificate),
-                "seconds": seconds,
-            }
-            for offset, (label, certificate) in enumerate(
-                zip(labels.tolist(), certificates, strict=True)
+            CertifiedRow(
+                index=start + offset,
+                label=label,
+                correct=certificate.prediction == label,
+                clean_prediction=clean,
+                certificate=certificate,
+                seconds=seconds,
+            )
+            for offset, (label, clean, certificate) in enumerate(
+                zip(labels.tolist(), smoothed.classify(x).tolist(), certificates, strict=True)
             )
         )
         print(f"{title}: {start + len(x)}/{total} inputs", flush=True)
     rows = run.rows()
-    if run.summary is None:
-        run.finish({"inputs": total, "acr": average_certified_radius(rows)})
+    if not (run.path / SUMMARY).exists():
+        run.finish(Recorded({"inputs": total, "acr": average_certified_radius(rows)}))
     return rows
 
 
-def table(rows: Mapping[str, list[Row]], n: int, n0: int) -> str:
+def table(rows: Mapping[str, list[CertifiedRow]], n: int, n0: int) -> str:
     """Markdown; intervals are of 95 % and over inputs."""
     lines = [
         "| policy | passes | ACR | search minus it | over 5 % below fixed | median sigma |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     search = _right_radii(rows["search"])
-    needed = np.array([(1 - LOSS) * row["radius"] for row in rows["fixed"]])
+    needed = np.array([(1 - LOSS) * row.radius for row in rows["fixed"]])
     for name, certified in rows.items():
         right = _right_radii(certified)
-        lost = np.array([row["radius"] for row in certified]) < needed
+        lost = np.array([row.radius for row in certified]) < needed
         low, high = accuracy_interval(int(lost.sum()), len(lost))
         cells = [
             name,
-            str(certified[0]["votes"] - n - n0),
+            str(certified[0].certificate.votes - n - n0),
             _mean(right),
             "" if name == "search" else _mean(search - right, sign="+"),
             "" if name == "fixed" else f"{lost.mean():.1%} ({low:.1%} to {high:.1%})",
-            f"{np.median([row['sigma'] for row in certified]):.3f}",
+            f"{np.median([row.sigma for row in certified]):.3f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _right_radii(rows: list[Row]) -> npt.NDArray[np.float64]:
+def _right_radii(rows: list[CertifiedRow]) -> npt.NDArray[np.float64]:
     """`[inputs]` certified radii, 0 where the class is wrong."""
-    return np.array([row["radius"] * row["correct"] for row in rows])
+    return np.array([row.radius * row.correct for row in rows])
 
 
 def _mean(values: npt.NDArray[np.float64], sign: str = "") -> str:
@@ -201,11 +220,11 @@ def main() -> None:
             "kind": "sigma-search",
             "data": asked.data,
             "inputs": total,
-            "model_digest": smoothed.base.digest,
+            "model_digest": smoothed.digest,
             "policy": repr(policy),
             **settings,
         }
-        with Run(asked.out / name.replace(" ", "-").lower(), config) as run:
+        with Run(asked.out / name.replace(" ", "-").lower(), Recorded(config)) as run:
             rows[name] = certify(smoothed, dataset, total, run, name)
     text = table(rows, asked.n, asked.n0)
     (asked.out / "table.md").write_text(text + "\n")

@@ -5,20 +5,19 @@ from pathlib import Path
 
 from ddrs.engines.local.certify import certify_run
 from ddrs.engines.local.train import train_run
-from ddrs.errors import RunError
 from ddrs.evaluation.comparison import compare, render
 from ddrs.evaluation.curves import certified_accuracy_figure
-from ddrs.files import write_atomically
-from ddrs.jobs.certify import CertifyJob, PolicyName
+from ddrs.files import write
+from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
-from ddrs.runs.table import read_runs, read_sigmas
+from ddrs.runs.table import read_runs
+from ddrs.sigma.policies import POLICIES
 from ddrs.training.config import TrainingConfig
 
 __all__ = ["Demo", "run_demo"]
 
 SIGMA = 0.35
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
-POLICIES: tuple[PolicyName, ...] = ("fixed", "gradient", "search")
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,6 @@ def run_demo(out: str | Path, *, epochs: int = 60, limit: int | None = None) -> 
     runs = read_runs([out / policy for policy in POLICIES])
     table = render(compare(runs, RADII), "markdown")
     figure = out / "certified_accuracy.png"
-    sigmas = [read_sigmas(out / policy) for policy in POLICIES]
-    certified_accuracy_figure(
-        [(name, rows, spread) for (name, rows, _), spread in zip(runs, sigmas, strict=True)],
-        figure,
-    )
-    try:
-        write_atomically(out / "table.md", table + "\n")
-    except OSError as error:
-        raise RunError(f"cannot write {out / 'table.md'}: {error}") from error
+    certified_accuracy_figure(runs, figure)
+    write(out / "table.md", table + "\n", "table")
     return Demo(table, out / "table.md", figure)

@@ -3,6 +3,8 @@
 A message is one line that says what is wrong and what to do about it.
 """
 
+from typing import Self
+
 __all__ = [
     "ConfigurationError",
     "DDRSError",
@@ -19,6 +21,19 @@ __all__ = [
 
 class DDRSError(Exception):
     """The root of every error that this library raises on purpose."""
+
+    def saying(self, message: str) -> Self:
+        """The same error with another message; type, attributes and cause are those of this one.
+
+        It is for a layer that knows more than the one that found the fault, e.g. which input it
+        was: `raise error.saying(f"input {index}: {error}") from error.__cause__`.
+        """
+        # Without `__init__`, which in a subclass may ask for more than a message.
+        error = type(self).__new__(type(self), message)
+        error.args = (message,)
+        error.__dict__.update(self.__dict__)
+        error.__cause__ = self.__cause__
+        return error
 
 
 class ConfigurationError(DDRSError, ValueError):

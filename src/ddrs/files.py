@@ -4,20 +4,42 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from ddrs.errors import RunError
 
-__all__ = ["read_parquet", "replace_file", "replacing", "sync", "write_atomically"]
+if TYPE_CHECKING:  # a fifth of a second of every start: imported where a table is read
+    import pyarrow as pa
+
+__all__ = ["read_parquet", "replacing", "sync", "write"]
+
+
+def write(path: str | Path, content: str | bytes, what: str) -> None:
+    """Write or replace a file in one step; it is on disk when this returns.
+
+    Args:
+        path: the file.
+        content: all of it; text is written as UTF-8.
+        what: what the file is, for the message: `"report"`, `"weights"`.
+
+    Raises:
+        RunError: it cannot be written; a file that was there is as it was.
+    """
+    try:
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise RunError(
+            f"cannot write the {what} {path}: {error.strerror or error}; what was there is kept"
+        ) from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside `path` for a file that takes its place when the block ends, on disk then.
+    """A path beside `path` to write to; the file there replaces `path` when the block ends.
 
-    On any error, also one of the block, `path` is as it was and the place beside it is empty.
+    It is for content that is streamed, or written by another library; `write` is for the rest. On
+    any error, also one of the block, `path` is as it was and nothing is left beside it.
 
     Raises:
         OSError: the file cannot be written.
@@ -34,16 +56,6 @@ def replacing(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write or replace a file in one step, on disk when this returns; on any error it is as it was.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
 def sync(path: str | Path) -> None:
     """See that a file, or the names in a directory, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -53,7 +65,7 @@ def sync(path: str | Path) -> None:
         os.close(descriptor)
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     """The table in a parquet file, read by this thread alone.
 
     With threads of its own, or from a Python file object, pyarrow may still hold a buffer of
@@ -66,24 +78,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         pyarrow.ArrowException, OSError: it is missing, damaged, or a directory.
     """
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(str(path), pre_buffer=False) as file:
         return file.read(None if columns is None else list(columns), use_threads=False)
-
-
-def replace_file(path: Path, content: bytes, kind: str) -> None:
-    """`write_atomically`, with one clear error.
-
-    Args:
-        path: the file.
-        content: all of it.
-        kind: what it is, for the message.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise RunError(
-            f"cannot write the {kind} {path}: {error.strerror}; what was there is kept"
-        ) from error

@@ -1,7 +1,8 @@
 """Ratios and tables of the benchmarks, from made-up measurements."""
 
 import pytest
-from benchmarks.report import Limit, growth_per_vote, markdown, memory_limits, ratios, tables
+
+from benchmarks.report import Limit, growth_per_vote, memory_limits, ratios, tables
 
 RATES = {
     "bare fp32": [100.0, 50.0, 200.0],
@@ -53,16 +54,6 @@ def test_growth_is_the_slope_between_the_ends() -> None:
     assert growth_per_vote([(1000, 700.0), (100, 250.0), (400, 300.0)]) == 0.5
 
 
-def test_a_table_is_aligned() -> None:
-    lines = markdown(["arm", "rate"], [["a", "1"], ["longer", "23"]], left=1).splitlines()
-    assert lines == [
-        "| arm    | rate |",
-        "| :----- | ---: |",
-        "| a      |    1 |",
-        "| longer |   23 |",
-    ]
-
-
 def test_what_was_not_measured_is_named_with_its_reason() -> None:
     arm = {"batch": 8, "rates": [10.0, 30.0, 20.0], "set_up_seconds": 1.0, "peak_mb": 500.0}
     case = {
@@ -80,7 +71,7 @@ def test_what_was_not_measured_is_named_with_its_reason() -> None:
     text = tables({"case": case})
     assert "- not measured: toolbox, a network: No module named 'art'" in text
     assert "- a note" in text
-    assert "+1,024.0 |" in text  # KiB a vote
+    assert "+1,024.0 |" in text  # KiB per vote
     assert f"{(3124 + 97_000) / 1024:.1f} |" in text  # GiB at n = 100 000
 
 

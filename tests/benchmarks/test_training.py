@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch import nn
+
 from benchmarks.report import training_tables
 from benchmarks.training import ARMS, PLANS, Arm, Plan, clock_for, costs, measure, seconds_a_step
-from torch import nn
 
 TINY = Plan("tiny", "digits", tuple(ARMS), batch=4, steps=3, epochs=2, rounds=3)
 

@@ -115,7 +115,14 @@ def test_without_memory_the_command_says_what_that_means(
         (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--radius-tolerance",
           "0", "--out", "OUT"], 2, "radius_tolerance"),
         (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--radius-tolerance",
-          "0.1", "--at-radii", "0.5", "--out", "OUT"], 2, "not for both"),
+          "0.1", "--at-radii", "0.5", "--out", "OUT"], 2, "not both"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--policy", "search",
+          "--steps", "900", "--out", "OUT"], 2,
+         "--steps is an option of the policy gradient, not of search"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--policy", "gradient",
+          "--search-votes", "99", "--out", "OUT"], 2, "of the policy search, not of gradient"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--high", "1", "--out",
+          "OUT"], 2, "of the policy gradient and search, not of fixed"),
         (["table", "gone"], 1, "gone"),
         (["table", "gone", "--radii", "a,b"], 2, "--radii"),
         (["audit", "gone"], 1, "gone"),
@@ -175,7 +182,7 @@ def test_several_classifiers_can_be_chosen_from(
     assert "another configuration" in err
     words = [*words, "--out", str(tmp_path / "all"), "--selection", "all"]
     assert run(capsys, *words)[0] == 0
-    assert "selection" not in json.loads((tmp_path / "all" / "config.json").read_text())
+    assert json.loads((tmp_path / "all" / "config.json").read_text())["selection"] == "all"
     assert run(capsys, "audit", str(tmp_path / "all"))[0] == 0
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ddrs.cli.tables import orders_table, statistics_table
-from ddrs.finished.orders import Orders, Spread
+from ddrs.finished.orders import OrderStudy, Range
 from ddrs.memory.memory import Memory
 from ddrs.memory.statistics import statistics
 
@@ -47,16 +47,16 @@ def test_an_empty_memory_has_a_table_too() -> None:
 
 @pytest.mark.parametrize("remembered", [True, False])
 def test_orders_are_aligned_and_name_their_seed(remembered: bool) -> None:
-    found = Orders(
+    found = OrderStudy(
         orders=7,
         seed=3,
         inputs=10,
         remembered=remembered,
         certified_accuracy={
-            0.0: Spread(0.9, 0.8, 0.85, 0.9),
-            1.25: Spread(0.12345678, 0.0, 0.1, 0.2),
+            0.0: Range(0.9, 0.8, 0.85, 0.9),
+            1.25: Range(0.12345678, 0.0, 0.1, 0.2),
         },
-        acr=Spread(0.99999, 0.5, 0.6, 1.0),
+        acr=Range(0.99999, 0.5, 0.6, 1.0),
         changed_class=1,
         changed_outcome=2,
         changed_radius=4,

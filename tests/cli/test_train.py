@@ -46,7 +46,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def test_what_is_given_goes_before_the_preset(
+def test_what_is_given_overrides_the_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -74,6 +74,12 @@ def test_a_dry_run_says_how_long_it_takes(
     assert not out.exists()
 
 
+def test_sigma_is_not_chosen_by_saying_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "train", "--data", "digits", "--out", "out")
+    assert code == 2
+    assert "--sigma" in err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -88,13 +94,14 @@ def test_a_dry_run_says_how_long_it_takes(
         (["--option", "k"], 2, "NAME=VALUE"),
         (["--option", "k=3"], 2, "options of gaussian"),
         (["--method", "macer", "--option", "k=many"], 2, "options of macer"),
-        (["--sigma-lr", "0.1"], 2, "add --data-dependent"),
+        (["--sigma-lr", "0.1"], 2, "--sigma-lr is an option of --data-dependent: add"),
+        (["--sigma-low", "0.1", "--sigma-range", "0.1,1"], 2, "add --data-dependent"),
         (["--data-dependent", "--sigma-low", "0.4"], 2, "low"),
         (["--data-dependent", "--epochs", "2", "--sigma-warmup", "2"], 2, "warm-up"),
         (["--data-dependent", "--sigma-range", "0.1,1"], 2, "give one"),
         (["--sigma-range", "0.1"], 2, "two numbers"),
         (["--schedule", "step"], 2, "milestones"),
-        (["--schedule", "step", "--milestones", "1.5"], 2, "whole epochs"),
+        (["--schedule", "step", "--milestones", "1.5"], 2, "whole numbers"),
         (["--schedule", "step", "--milestones", "1;2"], 2, "--milestones takes"),
         (["--validation", "5000"], 2, "leaves none"),
     ],

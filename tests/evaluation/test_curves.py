@@ -1,4 +1,5 @@
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,42 @@ from PIL import Image
 from ddrs.errors import InputError, RunError
 from ddrs.evaluation.curves import certified_accuracy_figure, draw_certified_accuracy
 from ddrs.evaluation.metrics import accuracy_interval, certified_accuracy
-from ddrs.runs.rows import Row
+from ddrs.proof.certificate import Certificate
+from ddrs.runs.rows import CertifiedRow, LoggedRow
+from ddrs.runs.table import EvaluatedRun
 
 ROWS = [
-    Row(0, 1, 1, 0.5, True),
-    Row(1, 1, 1, 0.25, True),
-    Row(2, 1, 2, 2.0, False),
-    Row(3, 1, 1, 0.5, True),
-    Row(4, 1, -1, 0.0, False),
+    LoggedRow(0, 1, 1, 0.5, True),
+    LoggedRow(1, 1, 1, 0.25, True),
+    LoggedRow(2, 1, 2, 2.0, False),
+    LoggedRow(3, 1, 1, 0.5, True),
+    LoggedRow(4, 1, -1, 0.0, False),
 ]
 SIGMAS = [0.2, 0.3, 0.4, 0.5, 0.9]
-FIXED = ("fixed", ROWS, [0.25] * 5)
-CHOSEN = ("chosen", ROWS, SIGMAS)
-LOG = ("log", ROWS, None)
+
+
+def certified(name: str, sigmas: Sequence[float]) -> EvaluatedRun:
+    rows = [
+        CertifiedRow(
+            index=row.index,
+            label=row.label,
+            correct=row.correct,
+            clean_prediction=1,
+            certificate=Certificate(
+                prediction=row.prediction, radius=row.radius, outcome="own",
+                own_prediction=row.prediction, own_radius=row.radius, sigma=sigma, norm="l2",
+                bound="one-sided", p_lower=0.9, p_upper=0.1, count=95, runner_up=5, n=100, n0=10,
+                alpha=0.001, votes=110, input_digest="", model_digest="", seed=0, version="0",
+            ),
+        )
+        for row, sigma in zip(ROWS, sigmas, strict=True)
+    ]  # fmt: skip
+    return EvaluatedRun(name, rows, None)
+
+
+FIXED = certified("fixed", [0.25] * 5)
+CHOSEN = certified("chosen", SIGMAS)
+LOG = EvaluatedRun("log", ROWS, None)
 
 
 def test_curve_is_the_certified_accuracy() -> None:
@@ -47,7 +71,7 @@ def test_band_is_the_interval_at_each_radius() -> None:
 
 
 def test_legend_axes_and_colours() -> None:
-    left, right = draw_certified_accuracy([("_a$b$", ROWS, None), CHOSEN]).axes
+    left, right = draw_certified_accuracy([EvaluatedRun("_a$b$", ROWS, None), CHOSEN]).axes
     legend = left.get_legend()
 
     assert legend is not None
@@ -89,7 +113,7 @@ def test_sigmas_are_drawn_as_they_are() -> None:
 
 def test_a_long_name_keeps_its_end() -> None:
     name = "cifar10__resnet110__noise_0.12__test__sigma_0.50"
-    left, right = draw_certified_accuracy([(name, ROWS, None)]).axes
+    left, right = draw_certified_accuracy([EvaluatedRun(name, ROWS, None)]).axes
     legend = left.get_legend()
 
     assert legend is not None
@@ -98,14 +122,14 @@ def test_a_long_name_keeps_its_end() -> None:
 
 
 def test_more_runs_than_colours_still_differ() -> None:
-    left, _ = draw_certified_accuracy([(f"run {i}", ROWS, None) for i in range(9)]).axes
+    left, _ = draw_certified_accuracy([EvaluatedRun(f"run {i}", ROWS, None) for i in range(9)]).axes
 
     assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in left.lines}) == 9
 
 
 def test_a_run_that_certifies_nothing_is_a_flat_line() -> None:
-    rows = [Row(0, 1, -1, 0.0, False)]
-    left, _ = draw_certified_accuracy([("nothing", rows, [0.25])]).axes
+    rows = [LoggedRow(0, 1, -1, 0.0, False)]
+    left, _ = draw_certified_accuracy([EvaluatedRun("nothing", rows, None)]).axes
 
     assert list(left.lines[0].get_ydata()) == [0.0, 0.0]
 
@@ -114,7 +138,8 @@ def test_the_file_is_a_whole_png(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     path.write_bytes(b"an older figure")
 
-    certified_accuracy_figure([FIXED, CHOSEN, (r"not $\frac$ mathematics", ROWS, None)], path)
+    odd = EvaluatedRun(r"not $\frac$ mathematics", ROWS, None)
+    certified_accuracy_figure([FIXED, CHOSEN, odd], path)
 
     with Image.open(io.BytesIO(path.read_bytes())) as image:
         image.load()
@@ -136,10 +161,8 @@ def test_a_refused_figure_leaves_the_older_one(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="at least one run"):
         certified_accuracy_figure([], path)
-    with pytest.raises(InputError, match="run chosen has 4 sigmas for 5 inputs"):
-        certified_accuracy_figure([("chosen", ROWS, SIGMAS[1:])], path)
     with pytest.raises(InputError, match="no rows"):
-        certified_accuracy_figure([("empty", [], None)], path)
+        certified_accuracy_figure([EvaluatedRun("empty", [], None)], path)
 
     assert path.read_bytes() == b"an older figure"
 

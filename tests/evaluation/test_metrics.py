@@ -13,21 +13,21 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_accuracy,
 )
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 
 ROWS = [
-    Row(0, 3, 3, 0.25, True),
-    Row(1, 3, 5, 1.75, False),
-    Row(2, 1, 1, 1.0, True),
-    Row(3, 1, -1, 0.0, False),
-    Row(4, 0, 0, 0.0, True),
+    LoggedRow(0, 3, 3, 0.25, True),
+    LoggedRow(1, 3, 5, 1.75, False),
+    LoggedRow(2, 1, 1, 1.0, True),
+    LoggedRow(3, 1, -1, 0.0, False),
+    LoggedRow(4, 0, 0, 0.0, True),
 ]
 
 pairs = st.lists(st.tuples(st.floats(0, 4), st.booleans()), min_size=1, max_size=30)
 
 
-def rows_of(values: list[tuple[float, bool]]) -> list[Row]:
-    return [Row(i, 1, int(ok), radius, ok) for i, (radius, ok) in enumerate(values)]
+def rows_of(values: list[tuple[float, bool]]) -> list[LoggedRow]:
+    return [LoggedRow(i, 1, int(ok), radius, ok) for i, (radius, ok) in enumerate(values)]
 
 
 def test_certified_accuracy_counts_correct_rows_that_reach_the_radius() -> None:

@@ -1,44 +1,24 @@
 import json
-from typing import Any
 
-import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.summary import summarise
-
-
-def record(**changes: Any) -> dict[str, Any]:
-    return {
-        "index": 0,
-        "label": 1,
-        "correct": True,
-        "clean_prediction": 1,
-        "votes": 1100,
-        "prediction": 1,
-        "radius": 0.5,
-        "outcome": "own",
-        "sigma": 0.25,
-        "norm": "l2",
-        "n": 1000,
-        "n0": 100,
-        "alpha": 0.001,
-        "model_digest": "a",
-    } | changes
-
+from ddrs.runs.summary import Summary
+from support.certified import certified
 
 ABSTAINED = {"prediction": -1, "radius": 0.0, "correct": False, "outcome": "abstained"}
-RECORDS = [
-    record(index=0, sigma=0.2, outcome="trimmed"),
-    record(index=1, sigma=0.5, radius=1.25, clean_prediction=3),
-    record(index=2, sigma=0.4, radius=0.75, outcome="inherited", correct=False, label=5),
-    record(index=3, sigma=0.3, votes=100, **ABSTAINED),
+ROWS = [
+    certified(index=0, sigma=0.2, outcome="trimmed"),
+    certified(index=1, sigma=0.5, radius=1.25, clean_prediction=3),
+    certified(index=2, sigma=0.4, radius=0.75, outcome="inherited", correct=False, label=5),
+    certified(index=3, sigma=0.3, votes=100, **ABSTAINED),
 ]
 
 
 def test_every_figure_by_hand() -> None:
-    summary = summarise(RECORDS, seconds=12.5, memory_entries=3)
+    summary = summarise(ROWS, seconds=12.5, memory_entries=3, alone=False).to_json()
 
     intervals = summary.pop("certified_accuracy_interval")
     assert summary == {
@@ -83,82 +63,76 @@ def test_every_figure_by_hand() -> None:
 
 
 def test_radii_can_be_chosen() -> None:
-    summary = summarise(RECORDS, seconds=1, memory_entries=None, radii=(r for r in (0.5, 0.125)))
+    summary = summarise(
+        ROWS, seconds=1, memory_entries=None, alone=True, radii=(r for r in (0.5, 0.125))
+    )
 
-    assert summary["certified_accuracy"] == {"0.50": 0.5, "0.125": 0.5}
+    assert summary.certified_accuracy == {"0.50": 0.5, "0.125": 0.5}
 
 
-def test_it_is_plain_json_even_from_numpy_values() -> None:
-    kinds = {"index": np.int64, "label": np.int32, "correct": np.bool_, "votes": np.int64}
-    floats = {"radius": np.float32, "sigma": np.float64, "alpha": np.float64}
-    records = [
-        row | {key: kind(row[key]) for key, kind in {**kinds, **floats}.items()} for row in RECORDS
-    ]
+def test_it_is_plain_json() -> None:
+    summary = summarise(ROWS, seconds=2, memory_entries=3, alone=False)
 
-    summary = summarise(records, seconds=np.float64(2), memory_entries=np.int64(3))  # type: ignore[arg-type]
-
-    assert json.loads(json.dumps(summary)) == summarise(RECORDS, seconds=2, memory_entries=3)
+    stored = json.loads(json.dumps(summary.to_json()))
+    assert stored == summary.to_json()
+    assert Summary.from_json(stored) == summary
 
 
 @pytest.mark.parametrize(
-    ("sigmas", "entries", "outcome", "together"),
+    ("alone", "sigmas", "entries", "outcome", "together"),
     [
-        ((0.25, 0.25), None, "own", True),  # one smoothed classifier answered all
-        ((0.25, 0.30), None, "own", False),
-        ((0.25, 0.30), 2, "own", True),
-        ((0.25, 0.30), 2, "unrecorded", False),  # read-only: nothing holds the answer
-        ((0.25, 0.25), 2, "unrecorded", True),
+        (True, (0.25, 0.25), None, "own", True),  # one smoothed classifier answered all
+        (False, (0.25, 0.30), None, "own", False),
+        (False, (0.25, 0.30), 2, "own", True),
+        (False, (0.25, 0.30), 2, "unrecorded", False),  # read-only: nothing holds the answer
+        (False, (0.25, 0.25), 2, "unrecorded", True),
+        (True, (0.25, 0.30), 2, "unrecorded", False),  # answers of another method
     ],
 )
 def test_when_certificates_are_sound_together(
-    sigmas: tuple[float, float], entries: int | None, outcome: str, together: bool
+    alone: bool, sigmas: tuple[float, float], entries: int | None, outcome: str, together: bool
 ) -> None:
-    records = [record(sigma=sigmas[0]), record(sigma=sigmas[1], outcome=outcome)]
+    rows = [certified(sigma=sigmas[0]), certified(sigma=sigmas[1], outcome=outcome)]
 
-    summary = summarise(records, seconds=1, memory_entries=entries)
+    summary = summarise(rows, seconds=1, memory_entries=entries, alone=alone)
 
-    assert summary["sound_together"] is together
-    assert summary["memory"]["on"] == (entries is not None)
+    assert summary.sound_together is together
+    assert summary.memory.on == (entries is not None)
 
 
 def test_two_classifiers_with_one_sigma_are_two_smoothed_classifiers() -> None:
-    records = [record(), record(model_digest="b")]
-    assert summarise(records, seconds=1, memory_entries=None)["sound_together"] is False
-    assert summarise(records, seconds=1, memory_entries=2)["sound_together"] is True
+    rows = [certified(), certified(model_digest="b")]
+    assert not summarise(rows, seconds=1, memory_entries=None, alone=False).sound_together
+    assert summarise(rows, seconds=1, memory_entries=2, alone=False).sound_together
+    rows = [certified(outcome="unrecorded"), certified(model_digest="b")]
+    assert not summarise(rows, seconds=1, memory_entries=2, alone=False).sound_together
 
 
 def test_what_differs_between_inputs_is_null() -> None:
-    summary = summarise([record(), record(n=10)], seconds=1, memory_entries=0)
+    summary = summarise([certified(), certified(n=10)], seconds=1, memory_entries=0, alone=True)
 
-    assert (summary["n"], summary["n0"]) == (None, 100)
+    assert (summary.n, summary.n0) == (None, 100)
 
 
 def test_a_run_that_stops_early_says_so() -> None:
     summary = summarise(
-        [record(n=300), record(n=400)],
+        [certified(n=300), certified(n=400)],
         seconds=1,
         memory_entries=None,
+        alone=True,
         n_at_most=1000,
         question="until settled",
     )
 
-    found = (summary["n"], summary["n_at_most"], summary["question"])
+    found = (summary.n, summary.n_at_most, summary.question)
     assert found == (None, 1000, "until settled")
 
 
-def test_no_records_are_refused() -> None:
+def test_no_rows_are_refused() -> None:
     with pytest.raises(InputError, match="no rows"):
-        summarise([], seconds=0, memory_entries=None)
-
-
-@pytest.mark.parametrize("column", ["outcome", "sigma", "votes", "clean_prediction"])
-def test_a_missing_column_is_named(column: str) -> None:
-    incomplete = {key: value for key, value in record().items() if key != column}
-
-    with pytest.raises(InputError, match=f"no column {column}"):
-        summarise([incomplete], seconds=0, memory_entries=None)
+        summarise([], seconds=0, memory_entries=None, alone=True)
 
 
 def test_a_negative_radius_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least 0"):
-        summarise(RECORDS, seconds=0, memory_entries=None, radii=[-1.0])
+        summarise(ROWS, seconds=0, memory_entries=None, alone=True, radii=[-1.0])

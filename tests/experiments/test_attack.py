@@ -16,10 +16,7 @@ from ddrs.engines.local.train import train_run
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
 from ddrs.training.config import TrainingConfig
-from support.scripts import load
-
-load("texts")
-stream, attack = load("stream"), load("attack")
+from experiments.cifar10.probes import attack, stream
 
 FACTORS = (0.95, 1.5, 4.0)
 SETTINGS = {"steps": 10, "draws": 16, "seed": 0}

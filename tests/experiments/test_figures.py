@@ -6,7 +6,9 @@ import pytest
 
 from ddrs.engines.local.certify import certify_run
 from ddrs.jobs.certify import CertifyJob
-from support.study import ROWS, figures, report, stored, study
+from experiments.cifar10.report import figures
+from experiments.cifar10.report.deployable import headline
+from support.study import ROWS, study
 
 __all__ = ["study"]  # a fixture
 
@@ -23,15 +25,15 @@ def test_the_headline_is_of_a_row_chosen_on_validation_inputs_beside_the_stronge
     study.put("fixed-1", [0.3, 0.3, 0.3, None])
     study.put("fixed-2", [0.8, 0.8, None, None])
     study.put("ds", [0.6, None, None, None], validation=[0.9, 0.9, 0.9, 0.9])
-    entries = stored.read_study(study.results)
-    assert report.headline(entries[:2], "l2") is None
-    _, _, figure = report.headline(entries, "l2")
+    entries = study.entries()
+    assert headline(entries[:2], "l2") is None
+    _, _, figure = headline(entries, "l2")
     lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
     assert list(lines) == ["Row ds", "strongest fixed sigma at each radius"]
 
     study.put("either", [1.1, 0.2, 1.3, None], validation=[2.0] * 4, sigma=[0.1, 0.2, 0.3, 0.4])
-    entries = stored.read_study(study.results)
-    _, caption, figure = report.headline(entries, "l2")
+    entries = study.entries()
+    _, caption, figure = headline(entries, "l2")
     left, right = figure.axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
     assert lines == {
@@ -50,7 +52,7 @@ def test_the_headline_is_of_a_row_chosen_on_validation_inputs_beside_the_stronge
 def test_curves_are_the_best_row_at_each_radius(study):
     study.put("fixed-1", [0.3, 0.3, None], at_radii=[0, 0.25, 0.5, 1, 1.5])
     study.put("fixed-2", [0.8, None, None], at_radii=[0, 0.25, 0.5, 0.75, 1, 1.5])
-    entries = [e for e in stored.read_study(study.results) if e.test]
+    entries = [e for e in study.entries() if e.test]
     _, _, figure = figures.draw_curves(entries, "l2")
     (axes,) = figure.axes
     best = axes.lines[-1]
@@ -73,7 +75,7 @@ def test_steps_are_compared_for_rows_that_differ_in_nothing_else(study):
     study.has(rows)
     for name, radius in zip(rows, (0.6, 0.3, 0.3, 0.3, 0.1, 0.3), strict=True):
         study.put(name, [radius, None], training="another" * (name == "k50"))
-    entries = stored.read_study(study.results)
+    entries = study.entries()
     _, _, figure = figures.draw_steps(entries)
     (axes,) = figure.axes
     lines = {bars.get_label(): bars.lines[0].get_xydata().tolist() for bars in axes.containers}
@@ -92,7 +94,7 @@ def test_gains_are_over_the_fixed_sigma_of_the_same_model(study):
     study.put("fixed-2", [9.0, 9.0, 9.0, 9.0], sigma=0.5)
     study.put("ds-1", [0.5, None, 0.25], sigma=[0.4, 0.5, 0.6])
     study.put("ds-2", [0.5, None, 0.25], training="another")
-    entries = [e for e in stored.read_study(study.results) if e.test]
+    entries = [e for e in study.entries() if e.test]
     fixed = [e for e in entries if e.kind == "fixed"]
     assert len(fixed) > 1  # also the choice among models, which is of no model's own
     _, _, figure = figures.draw_gains([e for e in entries if e.kind != "fixed"], fixed, "l2")
@@ -112,7 +114,7 @@ def test_examples_and_orders_need_the_data_and_are_left_out_without(study, tmp_p
     config = study.results / "ds-1" / "config.json"
     config.write_text(config.read_text().replace("py:support.toy:linear", "runs/models/one"))
     rows = pq.read_table(study.results / "ds-1" / "certificates.parquet").to_pylist()
-    entries = [e for e in stored.read_study(study.results) if e.test]
+    entries = [e for e in study.entries() if e.test]
     _, _, figure = figures.draw_examples(entries[0])
     shown = [axes.get_xlabel().split("\n")[1] for axes in figure.axes]
     ascending = sorted(f"{row['sigma']:.3f}" for row in rows)

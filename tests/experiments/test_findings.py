@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from support.scripts import FOLDER
+from experiments.cifar10.study import HERE
 
-ROOT = FOLDER.parents[1]
+ROOT = HERE.parents[1]
 NUMBER = re.compile(r"[+-]?\d\.\d{3}\b")
-STUDY = (FOLDER / "tables.md").read_text()
+STUDY = (HERE / "made" / "tables.md").read_text()
 TABLES = [NUMBER.findall(line) for line in STUDY.splitlines() if line.startswith("|")]
 README = (ROOT / "README.md").read_text().partition("## What it does on CIFAR-10")[2]
 README = README.partition("\n## ")[0]

@@ -9,10 +9,11 @@ import pytest
 
 from ddrs import ABSTAIN
 from ddrs.errors import RunError
-from ddrs.finished.orders import Orders, Spread
-from support.study import probes
+from ddrs.finished.orders import OrderStudy, Range
+from experiments.cifar10.report import probed
 
 CONFIG = {"model": "runs/models/one", "kind": "certify", "n": 90, "n0": 9, "alpha": 0.01, "seed": 5}
+OPTIONS = {"distance": 0.5}
 # kind; outcome; what its own votes certify; what the memory answers
 STREAM = [
     ("input", "own", (1, 0.5), (1, 0.5)),
@@ -44,7 +45,7 @@ def folder(tmp_path):
 
 
 def test_what_the_memory_did_is_told_by_kind(folder):
-    text, figure = probes.stream_section(folder)
+    text, figure = probed.stream_section(folder, OPTIONS)
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     assert [[cell.strip() for cell in line] for line in lines[2:]] == [
         # inputs; own, trimmed, inherited, abstained; class changed, given; radius alone, with it
@@ -62,31 +63,31 @@ def test_what_the_memory_did_is_told_by_kind(folder):
 
 
 def test_other_orders_are_kept_for_where_the_inputs_are_not(folder, monkeypatch):
-    spread = Spread(0.5, 0.25, 0.5, 0.75)
-    made = Orders(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
-    monkeypatch.setattr(probes, "reorder", lambda *_, **__: made)
+    spread = Range(0.5, 0.25, 0.5, 0.75)
+    made = OrderStudy(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
+    monkeypatch.setattr(probed, "reorder", lambda *_, **__: made)
     told = "In 3 shuffled orders (seed 8), each with a fresh memory, 1 of the inputs change class"
-    text, _ = probes.stream_section(folder)
+    text, _ = probed.stream_section(folder, OPTIONS)
     assert told in text
     assert "and 4 radius; the mean radius of right answers is 0.250 to 0.750." in text
     monkeypatch.undo()
-    assert told in probes.stream_section(folder)[0]
+    assert told in probed.stream_section(folder, OPTIONS)[0]
     rows = pq.read_table(folder / "certificates.parquet")
     pq.write_table(rows.slice(0, 5).take([4, 3, 2, 1, 0]), folder / "certificates.parquet")
-    assert "Other orders cannot be tried: " in probes.stream_section(folder)[0]
+    assert "Other orders cannot be tried: " in probed.stream_section(folder, OPTIONS)[0]
 
 
 def test_kinds_of_another_stream_are_refused(folder):
     with (folder / "stream.csv").open("a") as file:
         file.write("input,7\n")
     with pytest.raises(RunError, match="5 certificates for 6 inputs"):
-        probes.stream_section(folder)
+        probed.stream_section(folder, OPTIONS)
     (folder / "stream.csv").unlink()
-    assert probes.stream_section(folder) == ("Not certified yet.", None)
+    assert probed.stream_section(folder, OPTIONS) == ("Not certified yet.", None)
 
 
 def test_the_attack_is_told_with_how_it_was_made(tmp_path):
-    assert probes.attack_section(tmp_path) == "Not attacked yet."
+    assert probed.attack_section(tmp_path) == "Not attacked yet."
     at = {"factor": 0.95, "points": 40, "inside": 39, "broken": 0, "interval": [0.0, 0.088]}
     at |= {"memory": {"changed": 0, "abstained": 1}, "alone": {"changed": 3, "abstained": 7}}
     at |= {"same_sigma": {"changed": 0, "abstained": 4}}
@@ -94,7 +95,7 @@ def test_the_attack_is_told_with_how_it_was_made(tmp_path):
     settings = {"steps": 20, "draws": 64, "seed": 3, "inputs": 100, "factors": [0.95]}
     made = {"run": "runs/rows/one", "settings": settings, "config": CONFIG, "attacks": [at]}
     (tmp_path / "attack.json").write_text(json.dumps(made))
-    text = probes.attack_section(tmp_path)
+    text = probed.attack_section(tmp_path)
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
     assert cells == ["0.95 R", "40", "39", *"04", "0", "0.0% to 8.8%", *"13721"]
     assert "Row `one`: its first 40 inputs with a certified radius R, n at most 90" in text

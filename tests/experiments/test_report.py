@@ -1,14 +1,16 @@
 """The report of the study, from made-up certificates whose figures are known."""
 
 import shutil
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import DDRSError
-from support.study import ROWS, report, section, stored, study, table, write_results
+from experiments.cifar10.report.build import build, main
+from experiments.cifar10.report.stored import read_study
+from experiments.cifar10.study import PLAN
+from support.study import ROWS, section, study, table, write_results
 
 __all__ = ["study"]  # a fixture
 
@@ -226,7 +228,7 @@ def test_kinds_and_norms_follow_from_the_model(study):
     study.has(rows)
     for name in rows:
         study.put(name, [0.3])
-    found = [(e.kind, e.norm, e.method) for e in stored.read_study(study.results)]
+    found = [(e.kind, e.norm, e.method) for e in study.entries()]
     kinds = [(kind, "l2", "gaussian") for kind in ("fixed", "DS", "DS2")]
     others = [("range", "l2", "macer"), ("DS", "l2", "several"), ("fixed", "l2", "several")]
     others += [("DS2", "l2", "several"), ("DS", "l1", "uniform")]
@@ -255,25 +257,23 @@ def test_results_that_cannot_be_used_leave_the_tables_as_they_are(study):
     assert (study.out / "tables.md").read_text() == before
 
 
-def test_the_command_writes_where_it_is_told_or_says_why_not(study, monkeypatch):
+def test_the_command_writes_where_it_is_told_or_says_why_not(study):
     study.put("fixed-1", [0.3])
-    out, file = study.folder / "else" / "where", study.folder / "rows" / "ds-1.toml"
-    monkeypatch.setattr(sys, "argv", ["report.py", "--out", str(out)])
-    report.main()
+    out, file = study.folder / "else" / "where", study.plan / "rows" / "ds-1.toml"
+    main(["--out", str(out)])
     assert "Row fixed-1" in (out / "tables.md").read_text()
-    monkeypatch.setattr(sys, "argv", ["report.py", "--out", str(file)])
     with pytest.raises(SystemExit, match=r"error: cannot write in .*choose another --out"):
-        report.main()
+        main(["--out", str(file)])
     shutil.rmtree(study.results)
     with pytest.raises(SystemExit, match=r"error: there are no results in .*study.py run"):
-        report.main()
+        main(["--out", str(out)])
 
 
 def test_the_study_itself_is_read_before_any_row_is_done(tmp_path):
     (tmp_path / "results").mkdir()
-    report.build(tmp_path / "results", tmp_path / "out")
+    build(PLAN, tmp_path, tmp_path / "out")
     text = (tmp_path / "out" / "tables.md").read_text()
-    entries = stored.read_study(tmp_path / "results")
+    entries = read_study(PLAN, tmp_path / "results")
     rows = [entry.name for entry in entries]
     assert not [e.name for e in entries if e.candidate and e.options["policy"] != "search"]
     assert not [e.name for e in entries if e.candidate and e.kind == "fixed"]

@@ -17,11 +17,9 @@ from ddrs.noise.distributions import Gaussian
 from ddrs.training.config import TrainingConfig
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
+from experiments.cifar10.probes import stream
 from support import toy
 from support.classifiers import Halfspace, Recorder, Table
-from support.scripts import load
-
-stream = load("stream")
 
 INPUTS, DISTANCE, HALVINGS = 12, 0.5, 12
 
@@ -114,8 +112,8 @@ def test_interpolated_points_are_on_both_sides_of_a_border(made, model):
 def test_certifying_it_makes_the_memory_act(made, model):
     source, run = model.parent / "stream.npz", model.parent / "run"
     job = CertifyJob(f"npz:{source}", str(model), policy="search", n=500, seed=0)
-    memory = certify_run(job, run, quiet=True)["memory"]
-    assert memory["trimmed"] + memory["inherited"] > 0
+    memory = certify_run(job, run, quiet=True).memory
+    assert memory.trimmed + memory.inherited > 0
     assert audit_run(run).ok
     assert reorder(run, 20, quiet=True).changed_outcome > 0
 
@@ -137,7 +135,7 @@ def test_a_halfspace_is_attacked_along_its_normal_each_row_at_its_own_distance(m
     distance = torch.tensor([0.01, 0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     settings = {"noise": Gaussian(), "steps": 5, "draws": 3, "seed": 0}
     passes = []
-    monkeypatch.setattr(stream, "TOGETHER", 7)  # two rows at a time
+    monkeypatch.setattr(stream, "COPIES_PER_PASS", 7)  # two rows at a time
     model = Recorder(Halfspace(normal.tolist()))
     found = stream.adversarial(
         model,

@@ -11,16 +11,19 @@ from ddrs import Gaussian
 from ddrs.cli.commands import app
 from ddrs.networks.architectures import digits_cnn
 from ddrs.votes.classifier import NoisyClassifier
-from support.scripts import load
-
-study, stored = load("study"), load("stored")
+from experiments.cifar10 import study
+from experiments.cifar10.probes import attack, stream
+from experiments.cifar10.report.stored import read_study
 
 TASKS = study.tasks([])
-ROOT = study.HERE.parents[1]
-SCRIPTS = [task for task in TASKS if task.words[0] == "python"]
+PROBES = {
+    "experiments.cifar10.probes.stream": stream,
+    "experiments.cifar10.probes.attack": attack,
+}
+PROBED = [task for task in TASKS if task.words[0] == "python"]
 
 
-@pytest.mark.parametrize("task", [t for t in TASKS if t not in SCRIPTS], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [t for t in TASKS if t not in PROBED], ids=lambda task: task.name)
 def test_a_command_has_the_options_of_its_files(task):
     program, name, *words = task.words
     assert program == "ddrs"
@@ -28,16 +31,16 @@ def test_a_command_has_the_options_of_its_files(task):
     command.make_context(name, words)  # raises on an unknown option or a bad value
 
 
-def test_scripts_have_the_options_of_their_files_too(tmp_path):
-    assert [task.name for task in SCRIPTS] == ["the stream", "attack"]
-    load("texts")
-    for task, name in zip(SCRIPTS, ("stream", "attack"), strict=True):
-        _, file, *words, _ = task.words
-        assert (ROOT / file).name == f"{name}.py"
-        load(name).arguments().parse_args([*words, str(tmp_path / "file")])  # exits where it cannot
+def test_probes_have_the_options_of_their_files_too(tmp_path):
+    assert [task.name for task in PROBED] == ["the stream", "attack"]
+    assert [task.words[2] for task in PROBED] == [*PROBES]
+    for task, probe in zip(PROBED, PROBES.values(), strict=True):
+        program, flag, module, *words, _ = task.words
+        assert (program, flag, module) == ("python", "-m", probe.__name__)
+        probe.arguments().parse_args([*words, str(tmp_path / "file")])  # exits where it cannot
 
 
-def test_a_precision_that_is_asked_for_goes_before_that_of_every_file():
+def test_a_precision_that_is_asked_for_overrides_that_of_every_file():
     for precision in study.PRECISIONS:
         for task in study.tasks([], precision):
             asked = f" --precision {precision} " in f"{' '.join(task.words)} "
@@ -48,7 +51,7 @@ def test_without_one_the_files_decide():
     asked = {
         task.name: task.words[task.words.index("--precision") + 1]
         for task in TASKS
-        if task not in SCRIPTS
+        if task not in PROBED
     }
     assert {asked["model gaussian-fixed-0.25"], asked["five-ds2-0.25"]} == {"fp32"}
     assert asked["five-ds2-0.25 on confirmation inputs"] == "fp32"
@@ -59,7 +62,7 @@ def test_every_file_is_used_once_and_after_what_it_needs():
     names = [task.name for task in TASKS]
     assert len(names) == len(set(names))
     for folder in ("rows", "models"):
-        for path in (study.HERE / folder).glob("*.toml"):
+        for path in (study.PLAN / folder).glob("*.toml"):
             assert (path.stem if folder == "rows" else f"model {path.stem}") in names
     for place, task in enumerate(TASKS):
         assert all(TASKS.index(one) < place for one in task.after)
@@ -68,7 +71,7 @@ def test_every_file_is_used_once_and_after_what_it_needs():
 
 
 def test_differences_are_of_rows_that_exist():
-    pairs = study.read(study.HERE / "study.toml")["differences"]["pairs"]
+    pairs = study.read(study.PLAN / "study.toml")["differences"]["pairs"]
     assert {name for pair in pairs for name in pair} <= {task.name for task in TASKS}
 
 
@@ -155,7 +158,7 @@ def test_a_training_is_kept_with_the_digests_that_certificates_have(tmp_path, mo
 
 
 def test_certificates_are_of_the_trainings_that_are_kept():
-    rows = [entry for entry in stored.read_study(study.RESULTS) if entry.test]
+    rows = [entry for entry in read_study(study.PLAN, study.RESULTS) if entry.test]
     held = 0
     for entry in rows:
         for one in filter(None, (entry.test, entry.validation, entry.confirmation)):

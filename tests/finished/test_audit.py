@@ -14,11 +14,13 @@ from ddrs.engines.local.certify import certify_run
 from ddrs.errors import ModelError, RunError, StoreError
 from ddrs.evaluation.summary import summarise
 from ddrs.finished.audit import audit_memory, audit_run
+from ddrs.finished.reading import read_run
 from ddrs.inputs import input_digest
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.memory import Memory
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.certify import recompute_radius
+from ddrs.runs.rows import CertifiedRow
 from support import toy
 
 
@@ -40,14 +42,15 @@ def change_row(run: Path, number: int, **changes: Any) -> None:
     summary = json.loads((run / "summary.json").read_text())
     on = summary["memory"]["on"]
     made = summarise(
-        rows,
+        [CertifiedRow.from_row(row) for row in rows],
         seconds=summary["seconds"],
         memory_entries=summary["memory"]["entries"] if on else None,
+        alone=read_run(run).config.alone,
         radii=[float(radius) for radius in summary["certified_accuracy"]],
         n_at_most=summary["n_at_most"],
         question=summary["question"],
     )
-    (run / "summary.json").write_text(json.dumps(made))
+    (run / "summary.json").write_text(json.dumps(made.to_json()))
 
 
 def claimed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -252,8 +255,8 @@ def test_a_read_only_run_is_sound_and_watched(shared: CertifyJob, tmp_path: Path
     rows = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pylist()
     outcomes = [row["outcome"] for row in rows]
     assert outcomes[4:8].count("inherited") >= 2
-    assert summary["memory"]["unrecorded"] == outcomes.count("unrecorded") >= 2
-    assert summary["sound_together"] is False
+    assert summary.memory.unrecorded == outcomes.count("unrecorded") >= 2
+    assert summary.sound_together is False
     assert (tmp_path / "shared.db").read_bytes() == before
     report = audit_run(tmp_path / "run")
     assert report.ok, report.violations

@@ -8,7 +8,7 @@ import pytest
 
 from ddrs.engines.local.certify import certify_run
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.finished.orders import Spread, reorder
+from ddrs.finished.orders import Range, reorder
 from ddrs.inputs import input_digest
 from ddrs.jobs.certify import CertifyJob
 from support import toy
@@ -120,7 +120,7 @@ def test_the_seed_decides_the_orders(tmp_path: Path) -> None:
 def test_batches_are_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = made_up_run(tmp_path, "none")
     expected = reorder(run, 10, quiet=True)
-    monkeypatch.setattr("ddrs.finished.orders.TOGETHER", 2)
+    monkeypatch.setattr("ddrs.finished.orders.INPUTS_PER_BATCH", 2)
     assert reorder(run, 10, quiet=True) == expected
 
 
@@ -130,7 +130,7 @@ def test_inputs_that_are_far_apart_do_not_depend_on_the_order(tmp_path: Path) ->
     certify_run(asked, tmp_path / "run", quiet=True)
     found = reorder(tmp_path / "run", 5, quiet=True)
     assert (found.changed_class, found.changed_outcome, found.changed_radius) == (0, 0, 0)
-    assert found.acr == Spread(*[pytest.approx(found.acr.run)] * 4)
+    assert found.acr == Range(*[pytest.approx(found.acr.run)] * 4)
     assert found.inputs == 12
 
 

@@ -11,7 +11,7 @@ from ddrs.errors import RunError
 from ddrs.finished.audit import audit_run
 from ddrs.finished.reading import read_run
 from ddrs.jobs.certify import CertifyJob
-from ddrs.proof.stopping import Estimation
+from ddrs.proof.stopping import Estimation, stopping_rule
 from support import toy
 
 
@@ -19,30 +19,26 @@ from support import toy
 def run(tmp_path: Path) -> Path:
     data = toy.write_inputs(tmp_path / "data.npz")
     asked = CertifyJob(
-        data, "py:support.toy:linear", policy="search", sigma=0.5, high=1.5, n=400, seed=1,
-        at_radii=(0.3,),
+        data, "py:support.toy:linear", policy="search", sigma=0.5, settings={"high": 1.5},
+        n=400, seed=1, at_radii=(0.3,),
     )  # fmt: skip
     certify_run(asked, tmp_path / "run", quiet=True)
     return tmp_path / "run"
 
 
-def test_what_was_asked_is_read_back(run: Path) -> None:
-    asked, rows = read_run(run)
-    assert [row["index"] for row in rows] == list(range(12))
-    assert asked.inputs == 12
-    assert asked.sigmas == (0.125, 1.5)
-    assert asked.norm == "l2"
-    assert (
-        asked.times
-        == Estimation(400, stopping=CertifyJob("d", "m", at_radii=(0.3,)).question).times
-    )
-    assert asked.same == {
-        "n0": 100, "alpha": 0.001, "bound": "one-sided", "seed": 1, "looks": len(asked.times),
-    }  # fmt: skip
-    assert (asked.memory, asked.memory_is_its_own, asked.read_only) == ("run", True, False)
-    assert 0.3 in asked.summary["radii"]
-    dataset = asked.load_data(rows)
-    assert len(dataset) == 12
+def test_what_the_run_was_made_for_is_read_back(run: Path) -> None:
+    found = read_run(run)
+    assert [row.index for row in found.rows] == list(range(12))
+    config = found.config
+    assert config.inputs == 12
+    assert config.sigma_range == (0.125, 1.5)
+    assert config.smoothing_noise.norm == "l2"
+    assert config.estimation == Estimation(400, stopping=stopping_rule((0.3,), None))
+    assert (config.n0, config.alpha, config.bound, config.seed) == (100, 0.001, "one-sided", 1)
+    assert (config.memory, config.memory_is_its_own, config.read_only) == ("run", True, False)
+    assert 0.3 in config.summary_settings["radii"]
+    assert found.summary.to_json() == json.loads((run / "summary.json").read_text())
+    assert len(found.load_data()) == 12
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def test_what_was_asked_is_read_back(run: Path) -> None:
         (lambda rows: rows[3].update(radius=None), "column radius"),
         (lambda rows: [row.update(radius="0.5") for row in rows], "column radius"),
         (lambda rows: [row.update(correct=1) for row in rows], "column correct"),
-        (lambda rows: [row.update(n=400.0) for row in rows], "column n "),
+        (lambda rows: [row.update(n=400.0) for row in rows], "column n:"),
         (lambda rows: [row.update(input_digest=7) for row in rows], "column input_digest"),
         (lambda rows: rows.clear(), "no column"),
     ],
@@ -77,7 +73,7 @@ def test_rows_from_before_there_were_looks_are_read(run: Path) -> None:
     file = run / "certificates.parquet"
     rows = pq.read_table(file).drop(["looks"])
     pq.write_table(rows, file)
-    assert len(read_run(run)[1]) == 12
+    assert len(read_run(run).rows) == 12
 
 
 @pytest.mark.parametrize("key", ["policy", "n", "n0", "alpha", "inputs", "noise", "memory", "data"])
@@ -90,14 +86,19 @@ def test_a_configuration_that_was_altered_is_refused_or_found(
     if wrong == "MISSING":
         del config[key]
     (run / "config.json").write_text(json.dumps(config))
-    if key == "data" and wrong != "MISSING":
+    if key == "data" and wrong == "nonsense":
         assert audit_run(run).ok  # an audit does not need the data
-    elif key in ("n0", "alpha") and wrong != "MISSING":
-        assert {v.kind for v in audit_run(run).violations} == {"configuration"}
     else:
         with pytest.raises((RunError, ValueError)) as caught:
             audit_run(run)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("n0", 99), ("alpha", 0.01), ("seed", 2)])
+def test_another_setting_is_a_violation(run: Path, key: str, wrong: float) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {key: wrong}))
+    assert {v.kind for v in audit_run(run).violations} == {"configuration"}
 
 
 def test_a_run_of_training_is_refused(tmp_path: Path) -> None:

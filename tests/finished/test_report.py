@@ -24,7 +24,7 @@ def finished(tmp_path: Path) -> Path:
     data = toy.write_inputs(tmp_path / "data.npz")
     job = CertifyJob(
         data, "py:support.toy:linear", alternatives=("py:support.toy:another",), policy="search",
-        sigma=0.5, n=400, at_radii=(0.25, 0.5), search_votes=200, limit=8,
+        sigma=0.5, n=400, at_radii=(0.25, 0.5), settings={"votes": 200}, limit=8,
     )  # fmt: skip
     certify_run(job, tmp_path / "run", quiet=True)
     return tmp_path / "run"
@@ -58,10 +58,17 @@ def test_the_command_on_the_page_makes_the_same_run_again(
     [
         ({}, "All certificates are about one smoothed classifier."),
         ({"memory": "run"}, "a memory of certified regions answers first"),
-        ({"policy": "search"}, "a memory of certified regions answers first"),
-        ({"policy": "search", "memory": "none"}, "they do NOT hold together"),
         (
-            {"policy": "search", "memory": "none", "low": 0.5, "high": 0.5,
+            {"policy": "search", "settings": {"votes": 200}},
+            "a memory of certified regions answers first",
+        ),
+        (
+            {"policy": "search", "memory": "none", "settings": {"votes": 200}},
+            "they do NOT hold together",
+        ),
+        (
+            {"policy": "search", "memory": "none",
+             "settings": {"low": 0.5, "high": 0.5, "votes": 200},
              "alternatives": ("py:support.toy:another",)},
             "they do NOT hold together",
         ),
@@ -71,9 +78,7 @@ def test_what_the_certificates_are_about_is_said(
     changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
-    job = CertifyJob(
-        data, "py:support.toy:linear", sigma=0.5, n=400, search_votes=200, seed=1, **changes
-    )
+    job = CertifyJob(data, "py:support.toy:linear", sigma=0.5, n=400, seed=1, **changes)
     certify_run(job, tmp_path / "run", quiet=True)
     write_report([tmp_path / "run"], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -87,7 +92,7 @@ def test_inputs_that_a_read_only_memory_does_not_know_are_told(finished: Path) -
     config = json.loads((finished / "config.json").read_text())
     job = CertifyJob(
         config["data"], "py:support.toy:linear", alternatives=("py:support.toy:another",),
-        policy="search", sigma=0.5, n=400, search_votes=200, memory=url, read_only=True,
+        policy="search", sigma=0.5, n=400, settings={"votes": 200}, memory=url, read_only=True,
     )  # fmt: skip
     certify_run(job, finished.parent / "reader", quiet=True)
     out = finished.parent / "page.html"
@@ -117,7 +122,7 @@ def test_the_figure_has_the_sigma_of_each_input(
     write_report([finished], finished / "page.html")
     (one,) = seen
     rows = pq.read_table(finished / "certificates.parquet")
-    assert one.sigmas == rows["sigma"].to_pylist()
+    assert one.run.sigmas == rows["sigma"].to_pylist()
 
 
 def test_a_page_replaces_no_file_of_another_kind(finished: Path) -> None:

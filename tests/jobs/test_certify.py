@@ -1,20 +1,32 @@
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ddrs.cli import commands
 from ddrs.cli.commands import main
 from ddrs.errors import ConfigurationError
-from ddrs.jobs.certify import CertifyJob, certify_command
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.store.urls import shown_url
 from ddrs.proof.stopping import AtRadii, RadiusTolerance
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
+
+
+def decided(job: CertifyJob) -> CertifyConfig:
+    """The configuration of a job for five inputs, with classifiers that nobody runs."""
+    models = [
+        SimpleNamespace(num_classes=10, digest=spec) for spec in (job.model, *job.alternatives)
+    ]
+    policy = job.build_policy(None)
+    alternatives: Any = SimpleNamespace(
+        policy=policy, classifiers=models, digest="all", alone=not policy.per_input
+    )
+    return CertifyConfig.of(job, alternatives, 5)
 
 
 def test_a_policy_starts_from_the_training_noise_unless_sigma_is_given() -> None:
@@ -47,7 +59,7 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
     policy: str, memory: str, expected: str
 ) -> None:
     asked = CertifyJob("d", "m", policy=policy, memory=memory, sigma=0.1)  # type: ignore[arg-type]
-    assert asked.memory_for(asked.build_policy(None)) == expected
+    assert decided(asked).memory == expected
 
 
 @pytest.mark.parametrize(
@@ -74,9 +86,9 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
         {"selection": "second"},
         {"policy": "guess"},
         {"noise": "laplace"},
-        {"policy": "search", "sigma": 0.5, "low": 0.6},
-        {"policy": "gradient", "sigma": 0.5, "lr": 0.0},
-        {"policy": "search", "sigma": 0.5, "search_votes": 3},
+        {"policy": "search", "sigma": 0.5, "settings": {"low": 0.6}},
+        {"policy": "gradient", "sigma": 0.5, "settings": {"lr": 0.0}},
+        {"policy": "search", "sigma": 0.5, "settings": {"votes": 3}},
         {"at_radii": ()},
         {"at_radii": (0.5, -0.5)},
         {"at_radii": (float("nan"),)},
@@ -88,6 +100,30 @@ def test_the_memory_is_on_by_default_where_sigma_is_chosen(
 def test_a_value_that_can_never_work_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         CertifyJob("digits", "model", **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "message"),
+    [
+        ("search", {"steps": 3}, "steps is a setting of the policy gradient, not of search"),
+        ("gradient", {"votes": 300}, "votes is a setting of the policy search, not of gradient"),
+        ("fixed", {"low": 0.1}, "low is a setting of the policy gradient and search, not of fixed"),
+        ("search", {"speed": 3}, "settings of the policy search are low, high, votes: there is no"),
+        ("fixed", {"speed": 3}, "settings of the policy fixed are none: there is no speed"),
+        ("gradient", {"initial": 0.2}, "settings of the policy gradient are low, .*no initial"),
+        ("fixed", {"sigma": 0.2}, "there is no sigma"),
+    ],
+)
+def test_a_setting_that_the_policy_does_not_have_is_refused_by_name(
+    policy: str, settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        CertifyJob("digits", "model", policy=policy, settings=settings)  # type: ignore[arg-type]
+
+
+def test_settings_reach_the_policy() -> None:
+    asked = CertifyJob("d", "m", policy="gradient", settings={"steps": 20, "lr": 0.01, "n": 4})
+    assert asked.build_policy(0.5) == GradientSigma(0.5, steps=20, lr=0.01, n=4)
 
 
 def test_a_relative_path_is_recorded_as_it_was_meant(
@@ -111,29 +147,29 @@ def test_a_relative_path_is_recorded_as_it_was_meant(
 def test_a_password_is_never_recorded(url: str, shown: str) -> None:
     assert shown_url(url) == shown
     asked = CertifyJob("digits", "m", policy="search", sigma=0.5, memory=url)
-    assert asked.record(asked.build_policy(None))["memory"] == shown
+    assert decided(asked).to_json()["memory"] == shown
 
 
 def test_read_only_is_recorded_where_it_was_asked_for() -> None:
     plain = CertifyJob("digits", "m", sigma=0.5, memory="sqlite:////m.db")
-    assert "read_only" not in plain.record(plain.build_policy(None))
+    assert decided(plain).to_json()["read_only"] is False
     asked = replace(plain, read_only=True)
-    assert asked.record(asked.build_policy(None))["read_only"] is True
+    assert decided(asked).to_json()["read_only"] is True
 
 
-def test_the_question_is_part_of_the_record() -> None:
+def test_the_stopping_rule_is_part_of_the_record() -> None:
     plain = CertifyJob("digits", "m", sigma=0.5)
     radii = CertifyJob("digits", "m", sigma=0.5, at_radii=(0.25, 0.5))
     tolerance = CertifyJob("digits", "m", sigma=0.5, radius_tolerance=0.05)
     asked = [
         (
-            job.record(job.build_policy(None))["at_radii"],
-            job.record(job.build_policy(None))["radius_tolerance"],
+            decided(job).to_json()["at_radii"],
+            decided(job).to_json()["radius_tolerance"],
         )
         for job in (plain, radii, tolerance)
     ]
     assert asked == [(None, None), ((0.25, 0.5), None), (None, 0.05)]
-    assert [job.question for job in (plain, radii, tolerance)] == [
+    assert [job.stopping for job in (plain, radii, tolerance)] == [
         None,
         AtRadii((0.25, 0.5)),
         RadiusTolerance(0.05),
@@ -142,8 +178,7 @@ def test_the_question_is_part_of_the_record() -> None:
 
 def test_the_record_names_what_decides_results_and_nothing_else() -> None:
     asked = CertifyJob("digits", "m", policy="search", sigma=0.5, batch_size=3, seed=1)
-    policy = asked.build_policy(None)
-    record = asked.record(policy, inputs=5)
+    record = decided(asked).to_json()
     assert record["policy"] == {
         "name": "search",
         "initial": 0.5,
@@ -161,14 +196,15 @@ def test_the_record_names_what_decides_results_and_nothing_else() -> None:
     [
         CertifyJob("digits", "runs/a model", sigma=0.5, seed=3),
         CertifyJob(
-            "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1, low=0.05,
-            high=0.2, steps=7, lr=1e-3, draws=2, noise="uniform", memory="none", n=11, n0=5,
+            "npz:x.npz", "py:a:b", "w.safetensors", policy="gradient", sigma=0.1,
+            settings={"low": 0.05, "high": 0.2, "steps": 7, "lr": 1e-3, "n": 2}, noise="uniform",
+            memory="none", n=11, n0=5,
             radius_tolerance=0.05, alpha=0.01, bound="two-sided", limit=9, split="train",
             precision="bf16", compile=True,
         ),
         CertifyJob(
             "digits", "m", alternatives=("a", "b"), policy="search", sigma=0.25,
-            search_votes=500, selection="all", at_radii=(0.0, 0.1, 1 / 3),
+            settings={"votes": 500}, selection="all", at_radii=(0.0, 0.1, 1 / 3),
         ),
         CertifyJob(
             "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
@@ -179,8 +215,8 @@ def test_the_record_names_what_decides_results_and_nothing_else() -> None:
 def test_the_command_of_a_configuration_asks_for_it_again(
     asked: CertifyJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = json.loads(json.dumps(asked.record(asked.build_policy(None))))
-    program, *words = shlex.split(certify_command(config, "out dir"))
+    config = decided(asked)
+    program, *words = shlex.split(config.command("out dir"))
     assert program == "ddrs"
     seen: list[Any] = []
 
@@ -191,9 +227,9 @@ def test_the_command_of_a_configuration_asks_for_it_again(
         seen.extend([job, out])
         raise Seen
 
-    monkeypatch.setattr(commands, "certify_run", carry_out)
+    monkeypatch.setattr("ddrs.engines.local.certify.certify_run", carry_out)
     with pytest.raises(Seen):
         main(words)
     job, out = seen
-    assert json.loads(json.dumps(job.record(job.build_policy(None)))) == config
+    assert decided(job) == config
     assert out == Path("out dir")

@@ -198,7 +198,7 @@ class MemoryContract(ABC):
             memory.bind("m1", "uniform")
         assert memory.recall([0.0]) == Resolution(1, 1.0, "own")
 
-    def test_bind_refuses_entries_of_nobody_knows_which_model(self, memory):
+    def test_bind_refuses_entries_that_are_tied_to_no_model(self, memory):
         memory.resolve([0.0], 1, 1.0)
         with pytest.raises(StoreMismatchError, match="not tied"):
             memory.bind("m1", "gaussian")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from ddrs.errors import InputError
+from ddrs.inputs import Point
 from ddrs.memory.entries import Entry, from_row, input_row, region_row, resolution_of
-from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3) / 7
-ENTRY = Entry(1, point(as_array(X)), Resolution(4, 0.3, "trimmed", "{}"), 4, 0.1 + 0.2)
+ENTRY = Entry(1, Point.of(X), Resolution(4, 0.3, "trimmed", "{}"), 4, 0.1 + 0.2)
 ROW = region_row(ENTRY) | input_row(ENTRY)
 
 

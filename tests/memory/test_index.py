@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddrs.memory.index import BLOCK, Index
+from ddrs.memory.index import ENTRIES_PER_BLOCK, Index
 from ddrs.memory.sketch import sketch
 
 
@@ -21,7 +21,7 @@ def brute_force(xs, radii, x, radius):
 @pytest.mark.parametrize("shape", [(2,), (8, 8), (3, 16, 16)])
 @pytest.mark.parametrize("scale", [1e-35, 1e-18, 1.0, 1e10, 1e30])
 def test_near_misses_nothing_and_is_close_where_the_sketch_is(shape, scale, monkeypatch):
-    monkeypatch.setattr("ddrs.memory.index.SCAN", 64)  # many small scans
+    monkeypatch.setattr("ddrs.memory.index.PRODUCTS_PER_STEP", 64)  # many small scans
     rng = np.random.default_rng(0)
     xs = rng.random((500, *shape)) * scale
     typical = np.sqrt(np.prod(shape) / 6) * scale
@@ -65,7 +65,7 @@ def test_a_candidate_whose_products_overflow_sees_every_entry():
 
 def test_entries_at_once_or_one_by_one_over_many_blocks():
     rng = np.random.default_rng(4)
-    count = BLOCK + 100
+    count = ENTRIES_PER_BLOCK + 100
     xs, radii = rng.random((count, 4)), rng.random(count) * 0.05
     index, marks = Index(), sketch(xs)
     index.add(marks[:50], radii[:50])
@@ -77,8 +77,8 @@ def test_entries_at_once_or_one_by_one_over_many_blocks():
     found = index.near(marks[7:8], np.array([0.1]))[0]
     assert set(expected) <= set(found.tolist())
     assert len(found) < 1.05 * len(expected)
-    within = index.near(marks[7:8], np.array([0.1]), start=100, stop=BLOCK + 50)[0]
-    assert within.tolist() == [i for i in found.tolist() if 100 <= i < BLOCK + 50]
+    within = index.near(marks[7:8], np.array([0.1]), start=100, stop=ENTRIES_PER_BLOCK + 50)[0]
+    assert within.tolist() == [i for i in found.tolist() if 100 <= i < ENTRIES_PER_BLOCK + 50]
 
 
 def test_nothing_is_near_in_an_empty_index():

@@ -1,3 +1,4 @@
+import doctest
 import math
 from fractions import Fraction
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError, InputError, StoreError
+from ddrs.inputs import Point, input_digest
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from memory.contract import MemoryContract, SharedMemoryContract
@@ -101,3 +103,32 @@ def test_numpy_and_python_scalars_are_one():
     with Memory("memory://") as memory:
         assert memory.resolve(np.float32(0.5), np.int64(1), np.float32(0.25)).radius == 0.25
         assert memory.lookup(0.5).prediction == 1
+
+
+def test_the_example_of_the_docstring_runs():
+    (example,) = doctest.DocTestFinder(recurse=False).find(Memory, "Memory")
+    assert len(example.examples) == 6
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_points_are_answered_as_their_arrays_are_and_not_hashed_again(monkeypatch):
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 4)).astype(np.float32) / 255
+    points = [Point.of(row, digest=input_digest(row)) for row in x]
+    monkeypatch.setattr("ddrs.inputs._digest", None)  # a second hash would fail
+    with Memory("memory://") as memory:
+        answers = memory.resolve_many(points[:4], [1, 2, 3, 4], [0.1, 9.0, 0.1, 0.1])
+        assert memory.recall(points[4]) is None
+        assert [memory.recall(point) for point in points[:4]] == answers
+        monkeypatch.undo()
+        with Memory("memory://") as other:
+            assert other.resolve_many(x[:4], [1, 2, 3, 4], [0.1, 9.0, 0.1, 0.1]) == answers
+            assert [memory.recall(row) for row in x[:4]] == answers
+        assert memory.lookup(points[0]).prediction == memory.lookup(x[0]).prediction
+        assert memory.audit().ok
+
+
+def test_points_of_several_shapes_are_refused_and_nothing_is_stored():
+    with Memory("memory://") as memory:
+        with pytest.raises(InputError, match="several shapes"):
+            memory.resolve_many([Point.of([1.0]), Point.of([1.0, 2.0])], [1, 1], [1.0, 1.0])
+        assert len(memory) == 0

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from ddrs.memory.sketch import SIZE, STRETCH, sketch
+from ddrs.memory.sketch import SKETCH_ERROR, SKETCH_SIZE, sketch
 
 SHAPES = [
     (),
     (1,),
     (5,),
-    (SIZE - 1,),
-    (SIZE,),
+    (SKETCH_SIZE - 1,),
+    (SKETCH_SIZE,),
     (700,),
     (3, 32, 32),
     (1, 28, 28),
@@ -26,10 +26,10 @@ def test_lengths_are_kept_and_distances_never_overstated(shape, scale):
     xs[20:] = xs[:20] + rng.normal(size=(20, *shape)) * scale * 1e-3  # close pairs too
     flat, made = xs.reshape(40, -1), sketch(xs).astype(np.float64)
     lengths = np.linalg.norm(flat, axis=1)
-    assert np.abs(np.linalg.norm(made, axis=1) - lengths).max() <= STRETCH * lengths.max()
+    assert np.abs(np.linalg.norm(made, axis=1) - lengths).max() <= SKETCH_ERROR * lengths.max()
     apart = np.linalg.norm(flat[:, None] - flat, axis=2)
     seen = np.linalg.norm(made[:, None] - made, axis=2)
-    assert (seen <= apart + STRETCH * (lengths[:, None] + lengths)).all()
+    assert (seen <= apart + SKETCH_ERROR * (lengths[:, None] + lengths)).all()
 
 
 def test_the_numbers_are_the_lowest_frequencies_and_the_length_of_the_rest():

@@ -86,7 +86,7 @@ def test_the_file_says_what_it_is(memory, file):
     assert rows[0]["x"] == first.point.x.tobytes()
 
 
-def test_an_import_that_was_stopped_is_gone_on_with(memory, file, tmp_path):
+def test_an_import_that_was_stopped_resumes(memory, file, tmp_path):
     url, told = f"sqlite:///{tmp_path}/new.db", []
 
     def stop(more):
@@ -202,7 +202,7 @@ def test_somebody_who_writes_meanwhile_is_noticed(file, tmp_path):
                 other.bind("model", "gaussian")
                 other.resolve(np.full((2, 2), 50.0), 1, 1.0)
 
-    with Memory(url) as new, pytest.raises(StoreError, match="somebody else wrote"):
+    with Memory(url) as new, pytest.raises(StoreError, match="another process wrote"):
         import_entries(open_export(file), new, interfere)
 
 
@@ -267,7 +267,7 @@ def test_from_a_file_to_a_server_and_back(memory, file, tmp_path, postgres):
 
 
 def test_few_entries_are_held_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("ddrs.memory.view.NUMBERS", 10)
+    monkeypatch.setattr("ddrs.memory.view.VALUES_IN_MEMORY", 10)
     with Memory("memory://") as memory:
         for number in range(7):
             memory.resolve(np.full(4, 10.0 * number), 0, 1.0)

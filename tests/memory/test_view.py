@@ -3,12 +3,12 @@ import pytest
 from sqlalchemy import create_engine, delete, text, update
 
 from ddrs.errors import InputError, StoreError
+from ddrs.inputs import Point
 from ddrs.memory.entries import Entry
-from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
 from ddrs.memory.sketch import sketch
 from ddrs.memory.store.tables import Head, Transaction, head, inputs, regions
-from ddrs.memory.view import View, neighbours, read_shape, rows_at_once, sketches
+from ddrs.memory.view import View, neighbours, read_shape, rows_per_query, sketches
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def transaction():
 
 def entry(number, x, prediction, radius):
     claim = Resolution(prediction, radius, "own")
-    return Entry(number, point(as_array(x)), claim, prediction, radius)
+    return Entry(number, Point.of(x), claim, prediction, radius)
 
 
 def add(transaction, *balls):
@@ -62,7 +62,7 @@ def test_neighbours_are_those_that_can_decide(transaction):
         ([90.0, 0.0], 3, 0.5),  # too far
     )
     view.catch_up(transaction)
-    asking = point(as_array([1.0, 0.0]))
+    asking = Point.of([1.0, 0.0])
     found = view.neighbours(transaction, np.arange(4), asking, 2.5)
     assert [(n.position, n.prediction, n.radius) for n in found] == [(1, 1, 1.0), (2, 2, 1.0)]
     assert [n.distance.floor for n in found] == [2**1073, 3 * 2**1074]
@@ -75,9 +75,9 @@ def test_neighbours_read_in_pieces_are_the_same(transaction, monkeypatch):
     add(transaction, *balls)
     view = View("l2")
     view.catch_up(transaction)
-    asking = point(as_array([0.5, 0.5]))
+    asking = Point.of([0.5, 0.5])
     whole = view.neighbours(transaction, np.arange(60), asking, 0.3)
-    monkeypatch.setattr("ddrs.memory.view.NUMBERS", 14)  # 7 inputs at once
+    monkeypatch.setattr("ddrs.memory.view.VALUES_IN_MEMORY", 14)  # 7 inputs at once
     pieces = view.neighbours(transaction, np.arange(60), asking, 0.3)
     assert {n.position for n in pieces} == {n.position for n in whole}
     assert len(whole) >= 3
@@ -97,12 +97,12 @@ def test_neighbours_of_a_lattice_are_exactly_those_that_meet(norm):
 
 def test_another_shape_is_refused_once_there_is_one(transaction):
     view = View("l2")
-    view.check_shape(point(as_array([[1.0, 2.0]])))
+    view.check_shape(Point.of([[1.0, 2.0]]))
     add(transaction, ([0.0, 0.0], 1, 1.0))
     view.catch_up(transaction)
-    view.check_shape(point(as_array([5.0, 6.0])))
+    view.check_shape(Point.of([5.0, 6.0]))
     with pytest.raises(InputError, match=r"\(1, 2\).*\(2,\)"):
-        view.check_shape(point(as_array([[1.0, 2.0]])))
+        view.check_shape(Point.of([[1.0, 2.0]]))
 
 
 def test_a_store_that_became_smaller_is_refused(transaction):
@@ -146,7 +146,7 @@ def test_a_damaged_entry_is_not_decided_upon(transaction):
     add(transaction, ([0.0, 0.0], 1, 1.0), ([4.0, 0.0], 2, 1.0))
     view = View("l2")
     view.catch_up(transaction)
-    asking = point(as_array([0.5, 0.0]))
+    asking = Point.of([0.5, 0.0])
     transaction.connection.execute(update(inputs).where(inputs.c.id == 1).values(x=b"\x00\x01"))
     with pytest.raises(StoreError, match=r"entry 1 .* damaged"):
         view.neighbours(transaction, np.array([0]), asking, 0.1)
@@ -157,19 +157,19 @@ def test_an_entry_deleted_since_it_was_learned_is_not_passed_over(transaction):
     view = View("l2")
     view.catch_up(transaction)
     transaction.connection.execute(delete(regions).where(regions.c.id == 1))
-    asking = point(as_array([0.5, 0.0]))
+    asking = Point.of([0.5, 0.0])
     with pytest.raises(StoreError, match="1 of the entries near the input are missing"):
         view.neighbours(transaction, np.array([0, 1]), asking, 9.0)
 
 
 def test_sketches_of_points_are_those_of_their_shape():
     x = np.random.default_rng(1).random((5, 3, 8, 8)).astype(np.float32)
-    made = sketches([point(as_array(row)) for row in x])
+    made = sketches([Point.of(row) for row in x])
     assert np.array_equal(made, sketch(x.astype(np.float64)))
 
 
 def test_what_is_held_at_once_is_bounded():
-    assert [rows_at_once(d) for d in (1, 3072, 8192, 150_528, 10**7)] == [256, 256, 256, 13, 1]
+    assert [rows_per_query(d) for d in (1, 3072, 8192, 150_528, 10**7)] == [256, 256, 256, 13, 1]
 
 
 @pytest.mark.parametrize(

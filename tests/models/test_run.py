@@ -37,9 +37,12 @@ def test_a_training_run_with_other_weights(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", r"config\.json is damaged"),
-        ("[]", "not of a training run"),
+        ("[]", r"config\.json is damaged"),
         (json.dumps(RUN | {"kind": "certify"}), "not of a training run"),
-        (json.dumps({k: v for k, v in RUN.items() if k != "sigma"}), "bad or missing value: 'si"),
+        (
+            json.dumps({k: v for k, v in RUN.items() if k != "sigma"}),
+            "bad or missing value: sigma is missing",
+        ),
         (json.dumps(RUN | {"sigma": None}), "bad or missing value"),
         (json.dumps(RUN | {"input_shape": 3}), "bad or missing value"),
         (json.dumps(RUN | {"sigma": -1.0}), "damaged: .*sigma=-1.0"),

@@ -170,7 +170,7 @@ def test_what_cannot_be_compiled_leaves_no_run_behind(tmp_path):
         certify_run(job, out, quiet=True)
     assert not out.exists()
     summary = certify_run(replace(job, compile=False), out, quiet=True)
-    assert summary["inputs"] == 12
+    assert summary.inputs == 12
 
 
 class Looking(nn.Module):

@@ -3,16 +3,48 @@ import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import RunError
-from ddrs.runs.directory import CERTIFICATES, JOURNAL, Run, read_config
+from ddrs.runs.decoding import decode
+from ddrs.runs.directory import Run, read_config
+from ddrs.runs.files import CERTIFICATES, JOURNAL
+from ddrs.runs.table import summary_json
+from support.certified import certified
 
-CONFIG = {"kind": "certify", "n": 10, "alpha": 0.1, "seed": 7}
-ROWS = [{"index": i, "radius": 0.1 * i + 1e-17, "outcome": "own"} for i in range(5)]
+
+@dataclass(frozen=True)
+class Config:
+    """What a run may be made for."""
+
+    n: int = 10
+    alpha: float = 0.1
+    seed: int | None = 7
+    radii: tuple[float, ...] = (0.5,)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "test", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return decode(cls, data)
+
+
+class Figures:
+    """What may come of a run."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"inputs": 5}
+
+
+CONFIG = Config()
+ROWS = [certified(index=i, radius=0.1 * i + 1e-17) for i in range(5)]
 
 
 def test_rows_come_back_bit_for_bit_and_in_order(tmp_path: Path) -> None:
@@ -21,12 +53,13 @@ def test_rows_come_back_bit_for_bit_and_in_order(tmp_path: Path) -> None:
         run.append(ROWS[3:])
         run.append(ROWS[:3])
         assert run.rows() == ROWS
-        run.finish({"inputs": 5})
+        run.finish(Figures())
     with Run(tmp_path / "run", CONFIG) as run:
         assert run.resumed
-        assert run.summary == {"inputs": 5}
+        assert summary_json(run.path) == {"inputs": 5}
         assert run.rows() == ROWS
-    assert pq.read_table(tmp_path / "run" / CERTIFICATES).to_pylist() == ROWS
+    table = pq.read_table(tmp_path / "run" / CERTIFICATES).to_pylist()
+    assert table == [row.to_row() for row in ROWS]
     assert not (tmp_path / "run" / JOURNAL).exists()
 
 
@@ -34,7 +67,7 @@ def test_a_line_that_was_cut_short_is_dropped_and_written_anew(tmp_path: Path) -
     with Run(tmp_path, CONFIG) as run:
         run.append(ROWS[:2])
         with open(tmp_path / JOURNAL, "ab") as file:
-            file.write(json.dumps(ROWS[2]).encode()[:-3])
+            file.write(json.dumps(ROWS[2].to_row()).encode()[:-3])
     with Run(tmp_path, CONFIG) as run:
         assert run.rows() == ROWS[:2]
         run.append(ROWS[2:])
@@ -43,31 +76,45 @@ def test_a_line_that_was_cut_short_is_dropped_and_written_anew(tmp_path: Path) -
 
 def test_a_damaged_journal_is_an_error(tmp_path: Path) -> None:
     with Run(tmp_path, CONFIG) as run:
-        (tmp_path / JOURNAL).write_text("{nonsense}\n")
-        with pytest.raises(RunError, match="damaged"):
-            run.rows()
+        for text in ("{nonsense}\n", '{"index": 0}\n', "3\n"):
+            (tmp_path / JOURNAL).write_text(text)
+            with pytest.raises(RunError, match="damaged"):
+                run.rows()
 
 
-@pytest.mark.parametrize(("key", "value"), [("n", 11), ("alpha", 0.2), ("new", 1), ("seed", 8)])
+@pytest.mark.parametrize(("key", "value"), [("n", 11), ("alpha", 0.2), ("radii", ()), ("seed", 8)])
 def test_another_configuration_is_refused_and_the_run_is_kept(
     tmp_path: Path, key: str, value: float
 ) -> None:
     with Run(tmp_path, CONFIG) as run:
         run.append(ROWS)
     with pytest.raises(RunError, match=f"another configuration.*{key}"):
-        Run(tmp_path, {**CONFIG, key: value})
+        Run(tmp_path, replace(CONFIG, **{key: value}))
     with Run(tmp_path, CONFIG) as run:
         assert run.rows() == ROWS
 
 
+def test_a_key_that_was_not_written_yet_has_its_default(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "test", "n": 10, "seed": 7}')
+    Run(tmp_path, CONFIG).close()
+    with pytest.raises(RunError, match=r"alpha: 0\.1 not 0\.2\)"):
+        Run(tmp_path, replace(CONFIG, alpha=0.2))
+
+
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "other", "n": "all", "result": 3}')
+    with pytest.raises(RunError, match=r"kind: 'other' not 'test', n: 'all' not 10"):
+        Run(tmp_path, CONFIG)
+
+
 def test_a_seed_is_drawn_once_and_kept(tmp_path: Path) -> None:
-    asked = {**CONFIG, "seed": None}
+    asked = replace(CONFIG, seed=None)
     with Run(tmp_path / "a", asked) as run:
-        seed = run.config["seed"]
+        seed = run.config.seed
     with Run(tmp_path / "a", asked) as run:
-        assert run.config["seed"] == seed
+        assert run.config.seed == seed
     with Run(tmp_path / "b", asked) as run:
-        assert run.config["seed"] != seed
+        assert run.config.seed != seed
     assert read_config(tmp_path / "a")["seed"] == seed
 
 

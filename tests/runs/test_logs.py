@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from ddrs.errors import DataError, InputError, RunError
 from ddrs.runs.logs import read_log, write_log
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 
 rows_strategy = st.lists(
     st.builds(
-        lambda index, label, prediction, radius, seconds: Row(
+        lambda index, label, prediction, radius, seconds: LoggedRow(
             index, label, prediction, radius, label == prediction, seconds
         ),
         index=st.integers(0, 10**9),
@@ -45,12 +45,12 @@ def test_both_forms_of_time_are_read(tmp_path: Path) -> None:
     )
 
     assert read_log(log) == [
-        Row(0, 3, -1, 0.0, False, 13.73608),
-        Row(20, 7, 7, 0.0734, True, 15.4),
-        Row(40, 8, 8, 1.2e-05, True, 7384.0),
-        Row(60, 8, 2, 0.5, False, 86401.5),
-        Row(80, 8, 8, 3.0, True, 12 * 86400 + 3600.0),
-        Row(100, 8, 8, 3.0, True, None),
+        LoggedRow(0, 3, -1, 0.0, False, 13.73608),
+        LoggedRow(20, 7, 7, 0.0734, True, 15.4),
+        LoggedRow(40, 8, 8, 1.2e-05, True, 7384.0),
+        LoggedRow(60, 8, 2, 0.5, False, 86401.5),
+        LoggedRow(80, 8, 8, 3.0, True, 12 * 86400 + 3600.0),
+        LoggedRow(100, 8, 8, 3.0, True, None),
     ]
 
 
@@ -60,7 +60,7 @@ def test_other_columns_and_another_order_do_no_harm(tmp_path: Path) -> None:
         "\ufeffidx\tsigma\tpredict\tlabel\tradius\tcorrect\ttime\r\n5\t0.5\t2\t2\t0.1\t1\t1.5\r\n\r\n",
     )
 
-    assert read_log(str(log)) == [Row(5, 2, 2, 0.1, True, 1.5)]
+    assert read_log(str(log)) == [LoggedRow(5, 2, 2, 0.1, True, 1.5)]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_files_that_are_no_logs_are_refused(tmp_path: Path) -> None:
 def test_the_form_that_is_written(tmp_path: Path) -> None:
     path = tmp_path / "log.tsv"
 
-    write_log([Row(7, 3, 3, 0.52769, True, 13.5), Row(8, 2, -1, 0.0, False)], path)
+    write_log([LoggedRow(7, 3, 3, 0.52769, True, 13.5), LoggedRow(8, 2, -1, 0.0, False)], path)
 
     assert path.read_bytes() == (
         HEADER + "7\t3\t3\t0.5276\t1\t13.500000\n8\t2\t-1\t0.0000\t0\tnan\n"
@@ -137,7 +137,7 @@ def test_the_form_that_is_written(tmp_path: Path) -> None:
 
 @given(rows=rows_strategy)
 def test_a_round_trip_never_raises_a_radius(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
+    tmp_path_factory: pytest.TempPathFactory, rows: list[LoggedRow]
 ) -> None:
     folder = tmp_path_factory.mktemp("logs")
     write_log(rows, folder / "once.tsv")
@@ -157,7 +157,7 @@ def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
     path = write(tmp_path / "log.tsv", "earlier result")
 
     with pytest.raises(RunError, match="exists already"):
-        write_log([Row(0, 1, 1, 0.5, True)], path)
+        write_log([LoggedRow(0, 1, 1, 0.5, True)], path)
 
     assert path.read_text() == "earlier result"
 
@@ -165,7 +165,9 @@ def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("radius", [float("nan"), float("inf"), -0.5])
 def test_a_radius_that_cannot_be_leaves_no_file(tmp_path: Path, radius: float) -> None:
     with pytest.raises(InputError, match="input 4 has radius"):
-        write_log([Row(0, 1, 1, 0.5, True), Row(4, 1, 1, radius, True)], tmp_path / "log.tsv")
+        write_log(
+            [LoggedRow(0, 1, 1, 0.5, True), LoggedRow(4, 1, 1, radius, True)], tmp_path / "log.tsv"
+        )
 
     assert list(tmp_path.iterdir()) == []
 
@@ -176,7 +178,7 @@ def test_a_missing_folder_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_log_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
-    rows = [Row(index, 1, 1, 0.5, True) for index in range(1000)]
+    rows = [LoggedRow(index, 1, 1, 0.5, True) for index in range(1000)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:

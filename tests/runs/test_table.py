@@ -7,11 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import DataError
+from ddrs.evaluation.summary import summarise
 from ddrs.runs.logs import write_log
-from ddrs.runs.rows import Row
-from ddrs.runs.table import read_rows, read_run, read_runs, read_sigmas
+from ddrs.runs.rows import CertifiedRow, LoggedRow
+from ddrs.runs.table import EvaluatedRun, read_certificates, read_rows, read_run, read_runs
+from support.certified import certified
 
-ROWS = [Row(0, 3, 3, 0.123456789, True, 1.5), Row(7, 2, -1, 0.0, False, 2.0)]
+ROWS = [LoggedRow(0, 3, 3, 0.123456789, True, 1.5), LoggedRow(7, 2, -1, 0.0, False, 2.0)]
 COLUMNS: dict[str, list[Any]] = {
     "index": [0, 7],
     "label": [3, 2],
@@ -22,6 +24,8 @@ COLUMNS: dict[str, list[Any]] = {
     "seconds": [1.5, 2.0],
     "input_digest": ["a", "b"],
 }
+CERTIFIED = [certified(index=0, sigma=0.25), certified(index=7, sigma=0.3, correct=False)]
+SUMMARY = summarise(CERTIFIED, seconds=3.5, memory_entries=2, alone=False)
 
 
 def make_run(
@@ -38,11 +42,25 @@ def without(name: str) -> dict[str, list[Any]]:
     return {key: values for key, values in COLUMNS.items() if key != name}
 
 
+def columns(rows: list[CertifiedRow]) -> dict[str, list[Any]]:
+    plain = [row.to_row() for row in rows]
+    return {name: [row[name] for row in plain] for name in plain[0]}
+
+
 def test_a_run_directory_gives_exact_rows_and_sigmas(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", columns(CERTIFIED))
+
+    assert read_rows(run) == read_certificates(run) == CERTIFIED
+    assert read_run(str(run)).sigmas == [0.25, 0.3]
+
+
+def test_a_table_of_what_a_comparison_needs_is_enough_for_one(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
 
     assert read_rows(run) == ROWS
-    assert read_sigmas(str(run)) == [0.25, 0.3]
+    assert read_run(run).sigmas is None
+    with pytest.raises(DataError, match="no column clean_prediction"):
+        read_certificates(run)
 
 
 def test_a_time_for_each_input_is_not_needed(tmp_path: Path) -> None:
@@ -56,16 +74,17 @@ def test_a_log_gives_rows_and_no_sigmas(tmp_path: Path) -> None:
     write_log(ROWS, log)
 
     assert [row.radius for row in read_rows(log)] == [0.1234, 0.0]
-    assert read_sigmas(log) is None
-    name, rows, summary = read_run(log)
-    assert (name, rows, summary) == ("sigma_0.25", read_rows(log), None)
+    assert read_run(log) == EvaluatedRun("sigma_0.25", read_rows(log), None)
+    assert read_run(log).sigmas is None
 
 
 def test_a_run_comes_with_its_name_and_summary(tmp_path: Path) -> None:
-    summary = {"inputs": 2, "votes": 99}
+    stored = SUMMARY.to_json() | {"wrong": {"0.50": 0.0}}  # of a later version
 
-    assert read_run(make_run(tmp_path / "ds", summary=summary)) == ("ds", ROWS, summary)
-    assert read_run(make_run(tmp_path / "unfinished")) == ("unfinished", ROWS, None)
+    run = make_run(tmp_path / "ds", summary=stored)
+    assert read_run(run) == EvaluatedRun("ds", ROWS, SUMMARY)
+    unfinished = make_run(tmp_path / "unfinished")
+    assert read_run(unfinished) == EvaluatedRun("unfinished", ROWS, None)
 
 
 def test_the_current_directory_has_a_name_too(
@@ -73,8 +92,8 @@ def test_the_current_directory_has_a_name_too(
 ) -> None:
     monkeypatch.chdir(make_run(tmp_path / "ds"))
 
-    assert read_run(".")[0] == "ds"
-    assert read_runs(["."]) == [("ds", ROWS, None)]
+    assert read_run(".").name == "ds"
+    assert read_runs(["."]) == [EvaluatedRun("ds", ROWS, None)]
 
 
 def test_names_take_what_tells_the_runs_apart(tmp_path: Path) -> None:
@@ -84,8 +103,8 @@ def test_names_take_what_tells_the_runs_apart(tmp_path: Path) -> None:
         write_log(ROWS, log)
     run = make_run(tmp_path / "ds")
 
-    assert [name for name, _, _ in read_runs([logs[0], run])] == ["sigma_0.25", "ds"]
-    assert [name for name, _, _ in read_runs(logs)] == [
+    assert [one.name for one in read_runs([logs[0], run])] == ["sigma_0.25", "ds"]
+    assert [run.name for run in read_runs(logs)] == [
         "noise_0.12/test/sigma_0.25",
         "noise_0.25/test/sigma_0.25",
     ]
@@ -122,16 +141,36 @@ def test_a_cut_off_parquet_file_is_one_clear_error(tmp_path: Path) -> None:
     file.write_bytes(content)
 
     with pytest.raises(DataError, match="damaged or not a parquet file"):
-        read_sigmas(file.parent)
+        read_certificates(file.parent)
 
     assert file.read_bytes() == content
 
 
-@pytest.mark.parametrize("summary", [{"inputs": 3}, {}, [2]])
-def test_a_summary_of_other_rows_is_refused(tmp_path: Path, summary: object) -> None:
-    run = make_run(tmp_path / "run", summary=summary)
+def test_a_summary_of_other_rows_is_refused(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "run", summary=SUMMARY.to_json() | {"inputs": 3})
 
     with pytest.raises(DataError, match="not the summary of the 2 inputs"):
+        read_run(other)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"inputs": "2"}, {"sound_together": "false"}, {"sigma": {"min": 0.1}}]
+)
+def test_a_summary_with_other_values_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run = make_run(tmp_path / "run", summary=SUMMARY.to_json() | changes)
+
+    with pytest.raises(
+        DataError, match=rf"not the summary of a certification .*{next(iter(changes))}"
+    ):
+        read_run(run)
+
+
+@pytest.mark.parametrize("summary", [{}, [2], None])
+def test_what_is_no_summary_is_refused(tmp_path: Path, summary: object) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "summary.json").write_text(json.dumps(summary))
+
+    with pytest.raises(DataError, match="not the summary of a certification"):
         read_run(run)
 
 

@@ -6,7 +6,8 @@ from scipy import stats
 from ddrs.errors import ConfigurationError
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES, Gaussian
-from ddrs.sigma.gradient import CHECK_VOTES, CLAMP, GradientSigma, radius_objective, radius_slope
+from ddrs.sigma.gradient import CHECK_VOTES, GradientSigma
+from ddrs.sigma.objective import CLAMP, radius_objective, radius_slope
 from ddrs.sigma.policy import estimated_radius
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
@@ -74,7 +75,7 @@ def test_the_objective_is_equation_2(noise, n):
 def test_the_slope_is_the_finite_difference_of_the_objective(noise, n):
     model, x, draws, sigma, selected = problem(noise, n)
     base = NoisyClassifier(model, 5, noise)
-    slope = radius_slope(base, x, draws, sigma, selected).numpy()
+    slope = radius_slope(base.scores, x, draws, sigma, noise, selected).numpy()
     assert not sigma.requires_grad
     h = 1e-6
     above = objective(model, x, draws, sigma + h, selected, noise)
@@ -91,7 +92,7 @@ def test_inside_the_clamp_the_slope_is_a_constant(noise, constant):
     x = torch.tensor([[50.0, 0.0], [-80.0, 1.0]], dtype=torch.float64)
     draws = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sigma = torch.tensor([0.3, 0.7], dtype=torch.float64)
-    slope = radius_slope(base, x, draws, sigma, torch.tensor([0, 1]))
+    slope = radius_slope(base.scores, x, draws, sigma, base.noise, torch.tensor([0, 1]))
     assert slope.tolist() == pytest.approx([constant] * 2, rel=1e-9)
 
 

@@ -5,7 +5,8 @@ from scipy import optimize, stats
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import NOISES, Gaussian
-from ddrs.sigma.search import MARGIN, NEAR, SCALES, SearchSigma, fit_curve, nearest_good, soft_radii
+from ddrs.sigma.curve import fit_curve, soft_radii
+from ddrs.sigma.search import GRID_SIGMAS, MARGIN, NEAR_SIGMAS, SearchSigma, nearest_good
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 from sigma.contract import INITIAL, PerInputContract, inputs_near_boundaries
@@ -26,7 +27,7 @@ def search(model, x, policy, noise=None, seed=0):
 
 def test_votes_and_choice_span_the_same_geometric_range():
     policy = SearchSigma(0.5, 0.1, 2.0)
-    votes, (start, *fine) = policy.scales(), policy.candidates()
+    votes, (start, *fine) = policy.grid(), policy.candidates()
     assert start == 0.5
     assert votes[[0, -1]] == pytest.approx([0.1, 2.0])
     assert [fine[0], fine[-1]] == pytest.approx([0.1, 2.0])
@@ -43,7 +44,7 @@ def test_the_budget_is_never_exceeded(noise, votes):
     choice = SearchSigma(0.5, votes=votes).choose(base, Inputs.of(x, 0), np.zeros(6, int))
     assert (choice.votes <= votes).all()
     assert model.rows == choice.votes.sum()
-    assert (choice.votes > votes - NEAR).all()  # and all of it is used that divides evenly
+    assert (choice.votes > votes - NEAR_SIGMAS).all()  # and all of it is used that divides evenly
 
 
 def log_posterior(curve, features, votes, n, prior):
@@ -55,10 +56,17 @@ def log_posterior(curve, features, votes, n, prior):
 @pytest.mark.parametrize("n", [1, 100, 100_000])
 def test_the_fit_is_the_maximum_that_a_general_optimiser_finds(n):
     rng = np.random.default_rng(2)
-    t = np.geomspace(0.25, 4, SCALES) * np.exp(rng.normal(scale=0.02, size=(7, 1)))
+    t = np.geomspace(0.25, 4, GRID_SIGMAS) * np.exp(rng.normal(scale=0.02, size=(7, 1)))
     features = np.stack([0.25 / t, np.ones_like(t), t / 4], axis=2)
     prior = np.array([10.0, 3.0, 1.0])
-    p = np.vstack([np.zeros(SCALES), np.ones(SCALES), rng.random((3, SCALES)), t[5:] < [[1], [2]]])
+    p = np.vstack(
+        [
+            np.zeros(GRID_SIGMAS),
+            np.ones(GRID_SIGMAS),
+            rng.random((3, GRID_SIGMAS)),
+            t[5:] < [[1], [2]],
+        ]
+    )
     cast = rng.integers(n, 2 * n, p.shape, endpoint=True)
     votes = rng.binomial(cast, p)
     fitted = fit_curve(features, votes, cast, prior)
@@ -74,24 +82,24 @@ def test_the_fit_is_the_maximum_that_a_general_optimiser_finds(n):
 
 
 def test_many_votes_give_the_parabola_back():
-    sigma = np.geomspace(0.1, 2.0, SCALES)
-    features = np.stack([0.1 / sigma, np.ones(SCALES), sigma / 2.0], axis=1)
+    sigma = np.geomspace(0.1, 2.0, GRID_SIGMAS)
+    features = np.stack([0.1 / sigma, np.ones(GRID_SIGMAS), sigma / 2.0], axis=1)
     radius = 0.3 + 0.2 * sigma - 0.25 * sigma**2
     votes = np.round(1e7 * stats.norm.cdf(radius / sigma)).astype(np.int64)
-    n = np.full((1, SCALES), 10_000_000)
+    n = np.full((1, GRID_SIGMAS), 10_000_000)
     curve = fit_curve(features[None], votes[None], n, np.full(3, 10.0))
     assert curve[0] == pytest.approx([0.3 / 0.1, 0.2, -0.25 * 2.0], abs=0.02)
 
 
 def test_votes_that_no_parabola_explains_do_not_throw_the_fit_out_of_bounds():
     rng = np.random.default_rng(0)
-    t = np.geomspace(0.25, 4, SCALES)
-    features = np.stack([0.25 / t, np.ones(SCALES), t / 4], axis=1)
+    t = np.geomspace(0.25, 4, GRID_SIGMAS)
+    features = np.stack([0.25 / t, np.ones(GRID_SIGMAS), t / 4], axis=1)
     phase = np.outer(rng.normal(size=2000), np.log(t))
     p = stats.norm.cdf(rng.normal(scale=5, size=(2000, 1)) * np.sin(20 * phase))
     with np.errstate(over="raise", invalid="raise"):
         curve = fit_curve(
-            np.broadcast_to(features, (2000, SCALES, 3)),
+            np.broadcast_to(features, (2000, GRID_SIGMAS, 3)),
             rng.binomial(1_000_000, p),
             np.full(p.shape, 1_000_000),
             np.full(3, 10.0),
@@ -161,7 +169,7 @@ def balls():
 
 def test_no_two_scales_share_their_draws(balls):
     curves, _ = balls
-    assert len(curves.stages) == SCALES + NEAR
+    assert len(curves.stages) == GRID_SIGMAS + NEAR_SIGMAS
     assert not curves.stages & {"selection", "estimation", "prediction"}
 
 

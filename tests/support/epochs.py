@@ -10,7 +10,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from ddrs.training.metrics import EpochMetrics
 
-SCALES = (0.0, 2.0)  # in parts of 0.1
+SIGMA_BOUNDS = (0.0, 2.0)  # in parts of 0.1
 
 
 def fixed(epochs, accuracies=()):

@@ -44,7 +44,7 @@ class Nursery:
 
 
 def main():
-    for module in ("ddrs.memory", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"):
+    for module in ("ddrs.memory.memory", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"):
         importlib.import_module(module)
     children = set()
     for line in sys.stdin:

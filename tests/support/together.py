@@ -18,4 +18,4 @@ def train_job(rank: int, port: int, folder: str, epochs: int) -> None:
     )
     job = TrainJob("digits", "digits-cnn", training)
     summary = train_run(job, Path(folder) / "run", quiet=True)
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(summary))
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(summary.to_json()))

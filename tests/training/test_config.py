@@ -17,7 +17,8 @@ def test_it_is_plain_data():
         milestones=(20, 40),
         data_dependent=DataDependent(warmup=3),
     )
-    record = asdict(config)
+    record = config.record()
+    assert {**asdict(config), "milestones": [20, 40]} == record
     assert json.loads(json.dumps(record)) == record
     assert record["options"] == {"epsilon": 0.5}
     assert record["milestones"] == [20, 40]
@@ -131,10 +132,10 @@ def test_an_option_of_another_type_is_refused(method, options):
         TrainingConfig(method=method, options=options)
 
 
-def test_the_bounds_of_the_scales():
-    assert TrainingConfig(sigma=0.4).scale_bounds is None
-    assert TrainingConfig(sigma=0.4, data_dependent=DataDependent()).scale_bounds == (0.1, 1.6)
-    assert TrainingConfig(sigma=0.4, sigma_range=(0.2, 0.5)).scale_bounds == (0.2, 0.5)
+def test_the_bounds_of_the_sigmas():
+    assert TrainingConfig(sigma=0.4).sigma_bounds is None
+    assert TrainingConfig(sigma=0.4, data_dependent=DataDependent()).sigma_bounds == (0.1, 1.6)
+    assert TrainingConfig(sigma=0.4, sigma_range=(0.2, 0.5)).sigma_bounds == (0.2, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ddrs.training.augment import draw_views
 from ddrs.training.config import TrainingConfig
 from ddrs.training.loop import train
 from ddrs.training.metrics import best_epoch
-from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.methods import METHODS
 from ddrs.training.sigmas import DataDependent
 from ddrs.training.splits import split
 from support.classifiers import Normalised
@@ -48,7 +48,7 @@ class Watching:
 @pytest.fixture
 def seen(monkeypatch):
     monkeypatch.setattr(Watching, "seen", [])
-    monkeypatch.setitem(OBJECTIVES, "gaussian", Watching)
+    monkeypatch.setattr("ddrs.training.config.objective_class", lambda method: Watching)
     return Watching.seen
 
 
@@ -99,7 +99,7 @@ def test_a_step_is_that_of_sgd(nesterov):
 
 
 @pytest.mark.parametrize("adaptive", [None, DataDependent(warmup=1)], ids=["fixed", "own"])
-@pytest.mark.parametrize("method", OBJECTIVES)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_method_runs_and_learns(method, adaptive, precision):
     config = TrainingConfig(
@@ -243,15 +243,15 @@ class TestValidation:
 
 
 class TestTable:
-    """Scales by example: `refine` adds to each what is in the example's own corner."""
+    """Sigmas by example: `ascend` adds to each what is in the example's own corner."""
 
     @pytest.fixture(autouse=True)
-    def refine(self, monkeypatch):
-        def add(self, model, x, sigma, noise, generator, *, start):
+    def add(self, monkeypatch):
+        def add(network, x, sigma, noise, generator, *, settings, bounds):
             assert sigma.dtype == torch.float64
             return sigma + x[:, 0, 0, 0].double()
 
-        monkeypatch.setattr(DataDependent, "refine", add)
+        monkeypatch.setattr("ddrs.training.loop.ascend", add)
 
     @pytest.mark.parametrize("warmup", [0, 1, 3])
     def test_each_example_has_its_own(self, seen, tmp_path, warmup):
@@ -273,18 +273,18 @@ class TestTable:
         table = torch.load(checkpoint)["sigmas"]
         assert torch.allclose(table, expected, rtol=0, atol=1e-12)
         assert (table[kept] == 0.1).all()
-        # The objective had the scales as they were after the refinement.
+        # The objective had the sigmas as they were after the refinement.
         x, _, sigma, _ = seen[-1]
         assert torch.allclose(sigma.double(), 0.1 + (4 - warmup) * x[:, 0, 0, 0].double())
 
     def test_the_ascent_s_draws_are_not_those_of_the_training(self, seen, monkeypatch):
         states = []
 
-        def note(self, model, x, sigma, noise, generator, *, start):
+        def note(network, x, sigma, noise, generator, *, settings, bounds):
             states.append(bytes(generator.get_state().tolist()))
             return sigma
 
-        monkeypatch.setattr(DataDependent, "refine", note)
+        monkeypatch.setattr("ddrs.training.loop.ascend", note)
         train(network(), Stripes(), replace(CONFIG, data_dependent=DataDependent(warmup=0)))
         assert len({*states, *(bytes(state.tolist()) for *_, state in seen)}) == 40
 

@@ -7,7 +7,6 @@ import torch
 
 from ddrs.training.config import TrainingConfig
 from ddrs.training.loop import Trainer, train
-from ddrs.training.objectives import OBJECTIVES
 from ddrs.training.workers import Workers
 from support.toy_training import Stripes, network, weights
 
@@ -31,7 +30,7 @@ def test_each_epoch_has_its_objective_and_every_step_the_noise(monkeypatch, nois
         def at_epoch(self, epoch):
             return replace(self, epoch=epoch)
 
-    monkeypatch.setitem(OBJECTIVES, "gaussian", Noting)
+    monkeypatch.setattr("ddrs.training.config.objective_class", lambda method: Noting)
     train(network(), Stripes(), replace(CONFIG, noise=noise))
     assert steps == [(epoch, noise) for epoch in range(3) for _ in range(2)]
 

@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError
+from ddrs.training.config import TrainingConfig
 from ddrs.training.schedules import check_milestones, make_schedule
 
 
 def rates(schedule, milestones=(), epochs=4, steps=5):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4, momentum=0.9)
-    made = make_schedule(
-        optimizer, schedule, lr=0.4, epochs=epochs, steps=steps, milestones=milestones, gamma=0.1
+    config = TrainingConfig(
+        schedule=schedule, lr=0.4, epochs=epochs, milestones=milestones, gamma=0.1
     )
+    made = make_schedule(optimizer, config, steps)
     found = []
     for _ in range(epochs * steps):
         found.append(optimizer.param_groups[0]["lr"])

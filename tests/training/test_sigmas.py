@@ -7,12 +7,19 @@ from scipy.special import ndtri, softmax
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import NOISES
-from ddrs.sigma.gradient import CLAMP
-from ddrs.training.sigmas import DataDependent, ascend, histogram
+from ddrs.sigma.objective import CLAMP
+from ddrs.training.example_sigmas import ascend
+from ddrs.training.metrics import histogram
+from ddrs.training.sigmas import DataDependent
 from support.classifiers import Normalised, Table
 from support.toy_training import same, weights
 
 BOUNDS = (0.05, 2.0)
+
+
+def refine(settings, model, x, sigma, noise, generator, *, start):
+    bounds = settings.bounds(start)
+    return ascend(model, x, sigma, noise, generator, settings=settings, bounds=bounds)
 
 
 def radius(model, noise, x, sigma, draws, selected):
@@ -39,7 +46,7 @@ def test_each_scale_takes_the_steps_of_the_formula(noise, steps, n, shape):
     sigma = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     found = ascend(
         model, x, sigma, NOISES[noise], torch.Generator().manual_seed(1),
-        steps=steps, lr=0.3, n=n, bounds=BOUNDS,
+        settings=DataDependent(steps=steps, lr=0.3, n=n), bounds=BOUNDS,
     )  # fmt: skip
     expected, drawn = sigma.numpy().copy(), torch.Generator().manual_seed(1)
     for _ in range(steps):
@@ -65,7 +72,7 @@ def test_the_class_may_be_another_than_the_label_s():
     sigma = torch.full((200,), 0.1, dtype=torch.float64)
     found = ascend(
         model, x, sigma, NOISES["gaussian"], torch.Generator().manual_seed(1),
-        steps=1, lr=1e-3, n=200, bounds=BOUNDS,
+        settings=DataDependent(lr=1e-3, n=200), bounds=BOUNDS,
     )  # fmt: skip
     assert (found > sigma).float().mean() > 0.8  # a radius that is positive grows with sigma
 
@@ -73,8 +80,14 @@ def test_the_class_may_be_another_than_the_label_s():
 def test_scales_stay_in_their_bounds():
     x = torch.rand(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sigma = torch.full((50,), 0.25, dtype=torch.float64)
-    found = DataDependent(lr=100.0, low=0.2, high=0.3).refine(
-        Table(3, 4), x, sigma, NOISES["gaussian"], torch.Generator().manual_seed(1), start=0.25
+    found = refine(
+        DataDependent(lr=100.0, low=0.2, high=0.3),
+        Table(3, 4),
+        x,
+        sigma,
+        NOISES["gaussian"],
+        torch.Generator().manual_seed(1),
+        start=0.25,
     )
     assert set(found.tolist()) == {0.2, 0.3}
 
@@ -84,8 +97,14 @@ def test_a_slope_that_is_not_finite_moves_nothing():
     with torch.no_grad():
         model.second[:] = float("nan")
     sigma = torch.full((4,), 0.25, dtype=torch.float64)
-    found = DataDependent().refine(
-        model, torch.rand(4, 3), sigma, NOISES["gaussian"], torch.Generator(), start=0.25
+    found = refine(
+        DataDependent(),
+        model,
+        torch.rand(4, 3),
+        sigma,
+        NOISES["gaussian"],
+        torch.Generator(),
+        start=0.25,
     )
     assert torch.equal(found, sigma)
 
@@ -105,11 +124,18 @@ def test_the_model_comes_back_as_it_was(model):
     arguments = torch.rand(6, 1, 4, 4), torch.full((6,), 0.25, dtype=torch.float64)
     if isinstance(model, Failing):
         with pytest.raises(RuntimeError, match="out of luck"):
-            DataDependent().refine(
-                model, *arguments, NOISES["gaussian"], torch.Generator(), start=0.25
+            refine(
+                DataDependent(),
+                model,
+                *arguments,
+                NOISES["gaussian"],
+                torch.Generator(),
+                start=0.25,
             )
     else:
-        DataDependent().refine(model, *arguments, NOISES["gaussian"], torch.Generator(), start=0.25)
+        refine(
+            DataDependent(), model, *arguments, NOISES["gaussian"], torch.Generator(), start=0.25
+        )
     assert same(weights(model), before)
     assert [module.training for module in model.body] == [True, False, True, True]
     assert [weight.requires_grad for weight in model.head.parameters()] == [True, False]
@@ -121,7 +147,7 @@ def test_each_example_is_refined_by_itself():
     model, noise = Normalised().double().train(), NOISES["gaussian"]
     x = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sigma = torch.linspace(0.2, 0.4, 6, dtype=torch.float64)
-    options = {"steps": 1, "lr": 0.1, "n": 2, "bounds": BOUNDS}
+    options = {"settings": DataDependent(lr=0.1, n=2), "bounds": BOUNDS}
     whole = ascend(model, x, sigma, noise, torch.Generator().manual_seed(1), **options)
     x[3:] = 0.5
     changed = ascend(model, x, sigma, noise, torch.Generator().manual_seed(1), **options)
@@ -141,7 +167,7 @@ def test_the_warm_up(epochs, warmup, first):
 @pytest.mark.parametrize("warmup", [-1, 5, 6])
 def test_a_warm_up_that_never_ends_is_refused(warmup):
     with pytest.raises(ConfigurationError, match="shorter than the 5 epochs"):
-        DataDependent(warmup=warmup).first_epoch(5)
+        DataDependent(warmup=warmup).check(0.25, 5)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddrs.noise.distributions import NOISES
-from ddrs.training.objectives import OBJECTIVES
+from ddrs.training.objectives.methods import METHODS
 from ddrs.training.workers import NoiseShare, Workers
 from support.nursery import Nursery
 from support.toy_training import (
@@ -59,7 +59,7 @@ OWN = {"data_dependent": {"warmup": 1, "lr": 0.05, "n": 2}}
 
 @pytest.mark.parametrize(
     ("method", "scales"),
-    [*((method, scales) for method in OBJECTIVES for scales in ({}, OWN)),
+    [*((method, scales) for method in METHODS for scales in ({}, OWN)),
      ("gaussian", {"sigma_range": [0.1, 0.4]})],
 )  # fmt: skip
 def test_two_processes_give_what_one_gives(nursery, tmp_path, method, scales):

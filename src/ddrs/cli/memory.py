@@ -1,16 +1,12 @@
-"""`ddrs memory`: look into a memory, write it to a file, make one from a file."""
+"""`ddrs memory`: look into a memory, write it to a file, make one from a file.
+
+A command imports what it needs when it runs: its help text does not load a database.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from ddrs.cli.tables import statistics_table
-from ddrs.display.progress import ProgressBar
-from ddrs.memory.memory import Memory
-from ddrs.memory.statistics import statistics
-from ddrs.memory.store.urls import shown_url
-from ddrs.memory.transfer import export_entries, import_entries, open_export
 
 __all__ = ["app"]
 
@@ -26,6 +22,12 @@ Url = Annotated[
 @app.command(epilog="Example:  ddrs memory stats sqlite:///memory.db")
 def stats(url: Url) -> None:
     """Entries by class, their radii, what trimming and inheriting cost, and the head to note."""
+    from ddrs.cli.tables import statistics_table
+    from ddrs.display.progress import ProgressBar
+    from ddrs.memory.memory import Memory
+    from ddrs.memory.statistics import statistics
+    from ddrs.memory.store.urls import shown_url
+
     with (
         Memory(url, norm=None, read_only=True) as memory,
         ProgressBar("read", len(memory), "entries") as bar,
@@ -42,6 +44,10 @@ def export(
     ],
 ) -> None:
     """Write every entry, with its input and the claim it was made from, to a parquet file."""
+    from ddrs.display.progress import ProgressBar
+    from ddrs.memory.memory import Memory
+    from ddrs.memory.transfer import export_entries
+
     with (
         Memory(url, norm=None, read_only=True) as memory,
         ProgressBar("export", len(memory), "entries") as bar,
@@ -58,6 +64,11 @@ def import_(
     ],
 ) -> None:
     """Make every claim of an export again, in order, and see that each answer is the same."""
+    from ddrs.display.progress import ProgressBar
+    from ddrs.memory.memory import Memory
+    from ddrs.memory.store.urls import shown_url
+    from ddrs.memory.transfer import import_entries, open_export
+
     export = open_export(file)
     with (
         Memory(memory, export.norm) as opened,

@@ -1,15 +1,13 @@
 """What the commands show, as text: aligned tables in Markdown, and the sentences below them."""
 
-from collections.abc import Sequence
-from io import StringIO
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down
-from ddrs.finished.orders import Orders, Spread
-from ddrs.memory.statistics import Group, Statistics
+
+if TYPE_CHECKING:
+    from ddrs.finished.orders import OrderStudy, Range
+    from ddrs.memory.statistics import Group, Statistics
 
 __all__ = ["orders_table", "statistics_table"]
 
@@ -17,7 +15,7 @@ DIGITS = 4
 ABOUT = ("norm", "shape", "noise", "model_digest")
 
 
-def statistics_table(found: Statistics) -> str:
+def statistics_table(found: "Statistics") -> str:
     """What is in a memory."""
     names = ["class", "entries", "own", "trimmed", "inherited"]
     names += ["least radius", "median", "mean", "largest"]
@@ -25,7 +23,7 @@ def statistics_table(found: Statistics) -> str:
     groups += [("all", found.all)] if found.all else []
     trimmed, inherited = found.trimmed, found.inherited
     lines = [
-        _table(names, [_group(name, group) for name, group in groups]),
+        table(names, [_group(name, group) for name, group in groups]),
         "",
         f"trimmed: {trimmed.entries} entries lost {trimmed.lost:.{DIGITS}g} of radius in all, "
         f"{trimmed.mean_lost:.{DIGITS}g} on average, {trimmed.most_lost:.{DIGITS}g} at most",
@@ -38,7 +36,7 @@ def statistics_table(found: Statistics) -> str:
     return "\n".join(lines)
 
 
-def orders_table(found: Orders) -> str:
+def orders_table(found: "OrderStudy") -> str:
     """How a run's figures depend on the order of its inputs."""
     rows = [
         [f"r={radius:g}", *(f"{value:.{DIGITS}f}" for value in _values(s))]
@@ -47,29 +45,18 @@ def orders_table(found: Orders) -> str:
     rows.append(["ACR", *(rounded_down(value, DIGITS) for value in _values(found.acr))])
     had = "" if found.remembered else "The run had no memory: this is what one would have done.\n"
     return (
-        f"{_table(['certified accuracy', 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
+        f"{table(['certified accuracy', 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
         f"{had}{found.orders} shuffled orders, seed {found.seed}. Of {found.inputs} inputs, "
         f"{found.changed_class} changed class in some order, {found.changed_outcome} outcome, "
         f"{found.changed_radius} radius."
     )
 
 
-def _group(name: str, group: Group) -> list[str]:
+def _group(name: str, group: "Group") -> list[str]:
     counts = (group.entries, group.own, group.trimmed, group.inherited)
     radii = (group.least, group.median, group.mean, group.largest)
     return [name, *map(str, counts), *(rounded_down(radius, DIGITS) for radius in radii)]
 
 
-def _values(spread: Spread) -> tuple[float, ...]:
-    return spread.run, spread.lowest, spread.median, spread.highest
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    table = Table(box=box.MARKDOWN)
-    for number, name in enumerate(names):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    text = StringIO()
-    Console(file=text, width=1000).print(table)  # never folded: the terminal may be narrow
-    return "\n".join(line.strip() for line in text.getvalue().strip().splitlines())
+def _values(range_: "Range") -> tuple[float, ...]:
+    return range_.run, range_.lowest, range_.median, range_.highest

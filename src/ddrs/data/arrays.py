@@ -12,6 +12,7 @@ from ddrs.data.dataset import Dataset, checked
 from ddrs.data.reading import existing, reading
 from ddrs.data.split import Split
 from ddrs.errors import DataError
+from ddrs.inputs import from_pixels
 
 __all__ = [
     "open_digits",
@@ -54,8 +55,9 @@ def open_npz(spec: str, source: str, split: Split) -> Dataset:
 
 def _row(x: npt.NDArray[Any], index: int) -> Tensor:
     """A copy of one input: uint8 scaled to [0, 1], float32 as it is."""
-    row = torch.tensor(x[index])
-    return row if row.is_floating_point() else row / 255
+    if x.dtype == np.uint8:
+        return torch.from_numpy(from_pixels(np.ascontiguousarray(x[index]), np.float32))
+    return torch.tensor(x[index])
 
 
 def _inputs(spec: str, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ddrs.data.reading import reading
+from ddrs.inputs import from_pixels
 
 __all__ = [
     "Images",
@@ -48,6 +49,6 @@ def _decode(cell: Any, rgb: bool) -> Tensor:
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
         image = ImageOps.exif_transpose(opened)
     if image.mode not in EIGHT_BIT_MODES:
-        raise ValueError(f"its mode is {image.mode}: convert it to 8 bits a channel")
+        raise ValueError(f"its mode is {image.mode}: convert it to 8 bits per channel")
     pixels = np.array(image.convert("L" if image.mode in ("1", "L") and not rgb else "RGB"))
-    return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)) / 255
+    return torch.from_numpy(from_pixels(np.atleast_3d(pixels).transpose(2, 0, 1), np.float32))

@@ -26,7 +26,7 @@ KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
 
 
 def open_parquet(spec: str, source: str, split: Split) -> Dataset:
-    """A parquet file, or a directory of a file or more for each split."""
+    """A parquet file, or a directory of one or more files per split."""
     path = existing(spec, source)
     files = sorted(path.glob(f"{split}*.parquet")) if path.is_dir() else [path]
     if not files:
@@ -42,6 +42,8 @@ def open_parquet(spec: str, source: str, split: Split) -> Dataset:
     return checked(spec, split, y, Images(spec, cells), _class_names(schema, label))
 
 
+# `datasets` reads parquet too (`hf:DIRECTORY`), but takes seconds to import, and first copies all
+# files into a cache; this reads only what is asked for.
 class _RowGroups:
     """One column of parquet files, read a row group at a time; the latest groups are kept."""
 

@@ -82,7 +82,7 @@ def duration(seconds: float) -> str:
 
 
 class _Throughput(ProgressColumn):
-    """Units a second, over the last minute while running and over all at the end."""
+    """Units per second, over the last minute while running and over all at the end."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()

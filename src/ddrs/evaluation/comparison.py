@@ -4,38 +4,81 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down, rounded_up
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
 from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import Row
-from ddrs.runs.table import Run, Summary
+from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["Format", "Table", "compare", "notes", "render"]
+__all__ = ["NOT_TOGETHER", "Comparison", "Format", "compare", "notes", "render"]
 
-Table = list[dict[str, Any]]
 Format = Literal["markdown", "csv", "json"]
 
 UNKNOWN = "-"
 NOT_TOGETHER = "*"
+"""The mark of a run whose certificates are not sound together."""
 AT_MOST = "at most"
 
 
-def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Table:
-    """One entry a run, with exact figures; None where a log does not record one.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The exact figures of one run or log; None where a log does not record one.
+
+    Attributes:
+        run: its name.
+        inputs: how many were evaluated.
+        clean_accuracy: accuracy of the base classifier, without noise.
+        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`.
+        certified_accuracy_interval: its confidence interval, by radius.
+        acr: the average certified radius.
+        abstained: inputs without a certified class.
+        votes: noisy forward passes of all inputs.
+        seconds: time that all inputs took.
+        trimmed: inputs whose radius the memory cut; None without a memory.
+        inherited: inputs that were answered from the region of another; None without a memory.
+        n: estimation votes per input; None where they differ.
+        n_at_most: the most estimation votes that an input could take.
+        question: when the estimation of an input stopped; None for a fixed number of votes.
+        alpha: failure probability of a certificate; None where it differs.
+        norm: `"l2"` or `"l1"`; None where it differs.
+        sound_together: whether all certificates hold for one classifier.
+        same_inputs: whether these are the inputs of the first run.
+    """
+
+    run: str
+    inputs: int
+    clean_accuracy: float | None = None
+    certified_accuracy: dict[str, float]
+    certified_accuracy_interval: dict[str, tuple[float, float]]
+    acr: float
+    abstained: int
+    votes: int | None = None
+    seconds: float | None
+    trimmed: int | None = None
+    inherited: int | None = None
+    n: int | None = None
+    n_at_most: int | None = None
+    question: str | None = None
+    alpha: float | None = None
+    norm: str | None = None
+    sound_together: bool | None = None
+    same_inputs: bool
+
+
+def compare(
+    runs: Sequence[EvaluatedRun], radii: Iterable[float] = DEFAULT_RADII
+) -> list[Comparison]:
+    """The figures of each run, in the order given.
 
     Args:
-        runs: name, rows and summary of each, as `read_runs` returns them.
+        runs: what `read_runs` returned.
         radii: radii to give the certified accuracy at, in the units of the rows' radii.
-
-    Returns:
-        Entries with the keys `run, inputs, clean_accuracy, certified_accuracy {"0.50": ...},
-        certified_accuracy_interval {"0.50": [low, high]}, acr, abstained, votes, seconds, trimmed,
-        inherited, n, n_at_most, question, alpha, norm, sound_together, same_inputs` (whether these
-        are the inputs of the first run). Everything is of plain types that JSON can hold.
 
     Raises:
         InputError: no runs, or a run without rows.
@@ -44,150 +87,58 @@ def compare(runs: Sequence[Run], radii: Iterable[float] = DEFAULT_RADII) -> Tabl
     if not runs:
         raise InputError("there is nothing to compare: give at least one run or log")
     radii = list(radii)
-    first = _inputs(runs[0][1])
-    return [
-        _entry(name, rows, summary or {}, radii) | {"same_inputs": _inputs(rows) == first}
-        for name, rows, summary in runs
-    ]
+    first = _inputs(runs[0].rows)
+    return [_comparison(run, radii, same_inputs=_inputs(run.rows) == first) for run in runs]
 
 
-def render(table: Table, format: Format = "markdown") -> str:
+def render(comparisons: Sequence[Comparison], format: Format = "markdown") -> str:
     """A comparison as text, without a final newline.
 
-    Markdown is for people: padded columns that align in a terminal too, accuracies to three digits,
+    Markdown is for people: columns that line up in a terminal too, accuracies to three digits,
     radii rounded down, and below the table what one needs to judge it. CSV and JSON keep every
     digit, and the interval of each accuracy.
 
     Args:
-        table: what `compare` returned.
+        comparisons: what `compare` returned.
         format: `"markdown"`, `"csv"` or `"json"`.
 
     Raises:
         ConfigurationError: another format.
     """
     if format == "json":
-        return json.dumps(table, indent=2)
+        return json.dumps([asdict(one) for one in comparisons], indent=2)
     if format == "csv":
-        return _csv(table)
+        return _csv(comparisons)
     if format == "markdown":
-        return _markdown(table)
+        return _markdown(comparisons)
     raise ConfigurationError(f"no format {format!r}: use one of {', '.join(get_args(Format))}")
 
 
-def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
-    return {(row.index, row.label) for row in rows}
-
-
-def _entry(name: str, rows: Sequence[Row], summary: Summary, radii: list[float]) -> dict[str, Any]:
-    figures = certified_figures(rows, radii)
-    memory = summary.get("memory", {})
-    outcomes = memory if memory.get("on") else {}
-    seconds = [row.seconds for row in rows]
-    recorded = None if None in seconds else sum(s for s in seconds if s is not None)
-    return {
-        "run": name,
-        "inputs": figures["inputs"],
-        "clean_accuracy": summary.get("clean_accuracy"),
-        "certified_accuracy": figures["certified_accuracy"],
-        "certified_accuracy_interval": figures["certified_accuracy_interval"],
-        "acr": figures["acr"],
-        "abstained": sum(row.prediction == ABSTAIN for row in rows),
-        "votes": summary.get("votes"),
-        "seconds": summary.get("seconds", recorded),
-        "trimmed": outcomes.get("trimmed"),
-        "inherited": outcomes.get("inherited"),
-        "n": summary.get("n"),
-        "n_at_most": summary.get("n_at_most"),
-        "question": summary.get("question"),
-        "alpha": summary.get("alpha"),
-        "norm": summary.get("norm"),
-        "sound_together": summary.get("sound_together"),
-    }
-
-
-def _csv(table: Table) -> str:
-    records = []
-    for entry in table:
-        record: dict[str, Any] = {}
-        for key, value in entry.items():
-            if key == "certified_accuracy":
-                for radius, accuracy in value.items():
-                    low, high = entry["certified_accuracy_interval"][radius]
-                    record |= {
-                        f"certified_{radius}": accuracy,
-                        f"certified_{radius}_low": low,
-                        f"certified_{radius}_high": high,
-                    }
-            elif key != "certified_accuracy_interval":
-                record[key] = value  # None becomes an empty cell, which readers take as missing
-        records.append(record)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().rstrip("\n")
-
-
-def _markdown(table: Table) -> str:
-    cells = [_cells(entry) for entry in table]
-    header = list(cells[0])
-    widths = [max(len(row[name]) for row in [*cells, {n: n for n in header}]) for name in header]
-
-    def line(texts: Iterable[str]) -> str:
-        name, *numbers = texts
-        first, *rest = widths
-        padded = [text.rjust(width) for text, width in zip(numbers, rest, strict=True)]
-        return f"| {' | '.join([name.ljust(first), *padded])} |"
-
-    rules = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    body = [line(header), line(rules), *(line(row.values()) for row in cells)]
-    return "\n".join([*body, "", notes(table)])
-
-
-def _cells(entry: dict[str, Any]) -> dict[str, str]:
-    mark = NOT_TOGETHER if entry["sound_together"] is False else ""
-    return {
-        "run": " ".join(entry["run"].split()).replace("|", r"\|") + mark,
-        "inputs": str(entry["inputs"]),
-        "clean": _known(entry["clean_accuracy"], ".3f"),
-        **{f"r={key}": f"{value:.3f}" for key, value in entry["certified_accuracy"].items()},
-        "ACR": rounded_down(entry["acr"], 3),
-        "abstained": str(entry["abstained"]),
-        "votes": _known(entry["votes"], "d"),
-        "seconds": _known(entry["seconds"], ".1f"),
-        "trimmed": _known(entry["trimmed"], "d"),
-        "inherited": _known(entry["inherited"], "d"),
-    }
-
-
-def _known(value: float | None, spec: str) -> str:
-    return UNKNOWN if value is None else format(value, spec)
-
-
-def notes(table: Table) -> str:
+def notes(comparisons: Sequence[Comparison]) -> str:
     """What one needs to judge the figures of a comparison, in one sentence."""
     half_width = max(
         (
-            max(high - value, value - low)
-            for entry in table
-            for value, (low, high) in zip(
-                entry["certified_accuracy"].values(),
-                entry["certified_accuracy_interval"].values(),
-                strict=True,
-            )
+            max(high - accuracy, accuracy - low)
+            for one in comparisons
+            for radius, accuracy in one.certified_accuracy.items()
+            for low, high in [one.certified_accuracy_interval[radius]]
         ),
         default=0.0,
     )
-    votes = _distinct(map(_votes, table))
+    votes = _distinct(map(_votes, comparisons))
+    alpha, inputs, norm = (
+        _distinct(_recorded(getattr(one, name)) for one in comparisons)
+        for name in ("alpha", "inputs", "norm")
+    )
     parts = [
-        f"n {'' if votes.startswith(AT_MOST) else '= '}{votes}, alpha = {_values(table, 'alpha')}, "
-        f"inputs = {_values(table, 'inputs')}, norm = {_values(table, 'norm')}",
+        f"n {'' if votes.startswith(AT_MOST) else '= '}{votes}, alpha = {alpha}, "
+        f"inputs = {inputs}, norm = {norm}",
         f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
         f"{rounded_up(half_width, 3)} to either side",
     ]
-    if not all(entry["same_inputs"] for entry in table):
+    if not all(one.same_inputs for one in comparisons):
         parts.append("NOT all on the same inputs")
-    if any(entry["sound_together"] is False for entry in table):
+    if any(one.sound_together is False for one in comparisons):
         parts.append(
             f"{NOT_TOGETHER} sigma or the classifier varies without a memory: these certificates "
             "are not sound together"
@@ -195,15 +146,91 @@ def notes(table: Table) -> str:
     return "; ".join(parts) + "."
 
 
-def _votes(entry: dict[str, Any]) -> str:
-    """The estimation votes of an input of a run."""
-    if entry["question"] is None:
-        return _recorded(entry["n"])
-    return f"{AT_MOST} {_recorded(entry['n_at_most'])} ({entry['question']})"
+def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
+    return {(row.index, row.label) for row in rows}
 
 
-def _values(table: Table, key: str) -> str:
-    return _distinct(_recorded(entry[key]) for entry in table)
+def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool) -> Comparison:
+    logged = Comparison(
+        run=run.name,
+        **certified_figures(run.rows, radii),
+        abstained=sum(row.prediction == ABSTAIN for row in run.rows),
+        seconds=_seconds(run.rows),
+        same_inputs=same_inputs,
+    )
+    summary = run.summary
+    if summary is None:
+        return logged
+    names = ("clean_accuracy", "votes", "seconds", "n", "n_at_most", "question", "alpha", "norm")
+    return replace(
+        logged,
+        **{name: getattr(summary, name) for name in names},
+        trimmed=summary.memory.trimmed if summary.memory.on else None,
+        inherited=summary.memory.inherited if summary.memory.on else None,
+        sound_together=summary.sound_together,
+    )
+
+
+def _seconds(rows: Sequence[Row]) -> float | None:
+    """The time of all rows; None where that of one is not recorded."""
+    recorded = [row.seconds for row in rows if row.seconds is not None]
+    return sum(recorded) if len(recorded) == len(rows) else None
+
+
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    records = [_record(one) for one in comparisons]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().rstrip("\n")
+
+
+def _record(one: Comparison) -> dict[str, Any]:
+    """Column -> value, three columns per radius; None is an empty cell, read as missing."""
+    record: dict[str, Any] = {}
+    for key, value in asdict(one).items():
+        if key == "certified_accuracy":
+            for radius, accuracy in value.items():
+                low, high = one.certified_accuracy_interval[radius]
+                record[f"certified_{radius}"] = accuracy
+                record[f"certified_{radius}_low"] = low
+                record[f"certified_{radius}_high"] = high
+        elif key != "certified_accuracy_interval":
+            record[key] = value
+    return record
+
+
+def _markdown(comparisons: Sequence[Comparison]) -> str:
+    cells = [_cells(one) for one in comparisons]
+    return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{notes(comparisons)}"
+
+
+def _cells(one: Comparison) -> dict[str, str]:
+    """Heading -> cell."""
+    return {
+        "run": one.run.strip() + NOT_TOGETHER * (one.sound_together is False),
+        "inputs": str(one.inputs),
+        "clean": _known(one.clean_accuracy, ".3f"),
+        **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},
+        "ACR": rounded_down(one.acr, 3),
+        "abstained": str(one.abstained),
+        "votes": _known(one.votes, "d"),
+        "seconds": _known(one.seconds, ".1f"),
+        "trimmed": _known(one.trimmed, "d"),
+        "inherited": _known(one.inherited, "d"),
+    }
+
+
+def _known(value: float | None, spec: str) -> str:
+    return UNKNOWN if value is None else format(value, spec)
+
+
+def _votes(one: Comparison) -> str:
+    """The estimation votes per input of a run."""
+    if one.question is None:
+        return _recorded(one.n)
+    return f"{AT_MOST} {_recorded(one.n_at_most)} ({one.question})"
 
 
 def _distinct(texts: Iterable[str]) -> str:

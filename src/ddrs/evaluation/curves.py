@@ -10,67 +10,57 @@ from ddrs.display.plots import COLOURS, INK, STYLES, plain, write_figure
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import InputError
 from ddrs.evaluation.metrics import (
-    Floats,
+    Float64s,
     accuracy_intervals,
     average_certified_radius,
     certified_hits,
 )
-from ddrs.runs.rows import Row
+from ddrs.runs.table import EvaluatedRun
 
-if TYPE_CHECKING:  # a second of every start, for a few calls: imported where it draws
+if TYPE_CHECKING:  # a second of every start: imported where it is used
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Curve",
-    "certified_accuracy_figure",
-    "draw_certified_accuracy",
-]
+__all__ = ["certified_accuracy_figure", "draw_certified_accuracy"]
 
-Curve = tuple[str, Sequence[Row], Sequence[float] | None]
-"""A name, the evaluated inputs, and their sigmas where they are known."""
-
-GOLDEN = 0.618033988749895
-LONGEST = 30  # characters of a name beside its sigmas; the legend has all of it
+GOLDEN_RATIO = 0.618033988749895
+LONGEST_NAME = 30  # characters of a name beside its sigmas; the legend has all of it
 
 
 def certified_accuracy_figure(
-    runs: Sequence[Curve], path: str | Path, *, norm: str | None = "l2"
+    runs: Sequence[EvaluatedRun], path: str | Path, *, norm: str | None = "l2"
 ) -> None:
     """Write the figure as a PNG; a figure already there is replaced only by a complete one.
 
     Args:
-        runs: name, rows and sigmas of each run; sigmas are None for a log.
+        runs: what `read_runs` returned; a log has no sigmas to draw.
         path: the PNG.
         norm: norm of the radii, `"l2"` or `"l1"`, for the axis label; None where it is mixed.
 
     Raises:
-        InputError: no runs, a run without rows, or sigmas that are not one a row.
+        InputError: no runs, or a run without rows.
         RunError: the file cannot be written.
     """
     write_figure(draw_certified_accuracy(runs, norm=norm), path)
 
 
-def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -> "Figure":
+def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = "l2") -> "Figure":
     """The figure itself, not yet written; arguments and errors as in `certified_accuracy_figure`.
 
     Left, certified accuracy (Cohen et al. 2019) with its pointwise 95 % Clopper-Pearson band.
-    Right, one strip a run: a dot for each input's sigma, and a box over the middle half.
+    Right, one strip per run: a dot for each input's sigma, and a box over the middle half.
     """
     from matplotlib.figure import Figure
 
     if not runs:
         raise InputError("there is nothing to draw: give at least one run or log")
-    for name, rows, sigmas in runs:
-        if sigmas is not None and len(sigmas) != len(rows):
-            raise InputError(f"run {name} has {len(sigmas)} sigmas for {len(rows)} inputs")
     height = max(4.0, 1.0 + 0.5 * len(runs))
     figure = Figure(figsize=(10.5, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for axes in (left, right):
         plain(axes)
-    for position, (name, rows, _) in enumerate(runs):
-        _draw_curve(left, position, name, rows)
+    for position, run in enumerate(runs):
+        _draw_curve(left, position, run)
     left.set(
         title="certified accuracy, with 95 % intervals",
         xlabel=f"{norm or ''} radius (pixel values in [0, 1])".lstrip(),
@@ -84,14 +74,15 @@ def draw_certified_accuracy(runs: Sequence[Curve], *, norm: str | None = "l2") -
     return figure
 
 
-def _draw_curve(axes: "Axes", position: int, name: str, rows: Sequence[Row]) -> None:
+def _draw_curve(axes: "Axes", position: int, run: EvaluatedRun) -> None:
+    rows = run.rows
     radii = np.unique([0.0, *(row.radius for row in rows if row.correct)])
     hits, inputs = certified_hits(rows, radii)
     low, high = accuracy_intervals(hits, inputs)
     # A radius that is reached still counts at itself: steps go down just after it ("pre"), and
     # past the largest radius nothing is certified.
     x = np.append(radii, radii[-1])
-    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {name}"
+    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {run.name}"
     colour = COLOURS[position % len(COLOURS)]
     style = STYLES[position // len(COLOURS) % len(STYLES)]
     axes.step(
@@ -106,10 +97,11 @@ def _draw_curve(axes: "Axes", position: int, name: str, rows: Sequence[Row]) -> 
     axes.fill_between(radii, low, high, step="pre", color=colour, alpha=0.13, linewidth=0)
 
 
-def _draw_sigmas(axes: "Axes", runs: Sequence[Curve]) -> None:
+def _draw_sigmas(axes: "Axes", runs: Sequence[EvaluatedRun]) -> None:
     largest = 0.0
-    for position, (name, _, sigmas) in enumerate(runs):
-        short = name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
+    for position, run in enumerate(runs):
+        name, sigmas = run.name, run.sigmas
+        short = name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
         text = f"{short}: sigma not recorded"
         if sigmas is not None:
             values = np.asarray(sigmas, dtype=np.float64)
@@ -134,7 +126,7 @@ def _draw_sigmas(axes: "Axes", runs: Sequence[Curve]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _draw_strip(axes: "Axes", position: int, sigmas: Floats) -> str:
+def _draw_strip(axes: "Axes", position: int, sigmas: Float64s) -> str:
     """Draw one run's sigmas at height `position`, and say them in words."""
     from matplotlib.patches import Rectangle
 
@@ -144,7 +136,7 @@ def _draw_strip(axes: "Axes", position: int, sigmas: Floats) -> str:
         axes.plot([low, low], [position - 0.24, position + 0.24], color=colour, linewidth=3)
         return f"fixed at {median:.3g}"
     # Dots are spread by the golden ratio: even, and the same in every drawing.
-    jitter = (np.arange(len(sigmas)) * GOLDEN % 1 - 0.5) * 0.44
+    jitter = (np.arange(len(sigmas)) * GOLDEN_RATIO % 1 - 0.5) * 0.44
     opacity = float(np.clip(150 / len(sigmas), 0.05, 0.6))
     axes.scatter(sigmas, position + jitter, s=7, color=colour, alpha=opacity, linewidths=0)
     first, third = np.quantile(sigmas, (0.25, 0.75))

@@ -6,13 +6,13 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
 
 from ddrs.errors import ConfigurationError, InputError
+from ddrs.proof.bounds import clopper_pearson
 
 __all__ = [
     "DEFAULT_RADII",
-    "Floats",
+    "Float64s",
     "Scored",
     "accuracy_interval",
     "accuracy_intervals",
@@ -21,7 +21,7 @@ __all__ = [
     "certified_hits",
 ]
 
-Floats = npt.NDArray[np.float64]
+Float64s = npt.NDArray[np.float64]
 
 DEFAULT_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 """The radii of the published tables for CIFAR-10, every quarter up to 2."""
@@ -42,15 +42,15 @@ Rows = Iterable[Scored | Mapping[str, Any]]
 @overload
 def certified_accuracy(rows: Rows, radii: float) -> float: ...
 @overload
-def certified_accuracy(rows: Rows, radii: Iterable[float]) -> Floats: ...
-def certified_accuracy(rows: Rows, radii: float | Iterable[float]) -> float | Floats:
+def certified_accuracy(rows: Rows, radii: Iterable[float]) -> Float64s: ...
+def certified_accuracy(rows: Rows, radii: float | Iterable[float]) -> float | Float64s:
     """The fraction of inputs answered correctly with a radius of at least r, for each r.
 
     Cohen et al. 2019, section 4: "certified test set accuracy at radius r". An abstention is a
     wrong answer, so the value at r = 0 is the smoothed classifier's accuracy.
 
     Args:
-        rows: one entry an input, with `radius` and `correct` as attributes or as keys.
+        rows: one entry per input, with `radius` and `correct` as attributes or as keys.
         radii: one radius, or several in any order, in the units of the rows' radii.
 
     Returns:
@@ -85,7 +85,7 @@ def average_certified_radius(rows: Rows) -> float:
     Zhai et al. 2020 (MACER), section 5.1. The sum is exact, so the order of rows does not matter.
 
     Args:
-        rows: one entry an input, with `radius` and `correct` as attributes or as keys.
+        rows: one entry per input, with `radius` and `correct` as attributes or as keys.
 
     Returns:
         The average, in the units of the rows' radii.
@@ -120,21 +120,16 @@ def accuracy_interval(hits: int, inputs: int, level: float = 0.95) -> tuple[floa
 
 def accuracy_intervals(
     hits: npt.NDArray[np.int64], inputs: int, level: float = 0.95
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64s, Float64s]:
     """`accuracy_interval` for an array of counts out of the same inputs, elementwise."""
     if not 0 < level < 1:
         raise ConfigurationError(f"the confidence level must be between 0 and 1, got {level}")
     if inputs < 1 or np.any(hits < 0) or np.any(hits > inputs):
         raise InputError(f"hits must be between 0 and the number of inputs, {inputs} (at least 1)")
-    tail = (1 - level) / 2
-    # The beta quantiles have no value at the ends, where the interval reaches 0 or 1: the `where`
-    # inside keeps their arguments legal there, the one outside puts the end itself.
-    low = betaincinv(np.where(hits == 0, 1, hits), inputs - hits + 1, tail)
-    high = betaincinv(hits + 1, np.where(hits == inputs, 1, inputs - hits), 1 - tail)
-    return np.where(hits == 0, 0.0, low), np.where(hits == inputs, 1.0, high)
+    return clopper_pearson(hits, inputs, (1 - level) / 2)
 
 
-def _columns(rows: Rows) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _columns(rows: Rows) -> tuple[Float64s, npt.NDArray[np.bool_]]:
     """Radii `[rows]` and correctness `[rows]`, checked."""
     pairs = [_pair(position, row) for position, row in enumerate(rows)]
     if not pairs:

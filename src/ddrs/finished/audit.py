@@ -1,22 +1,22 @@
 """Check a finished run, or a memory, without trusting what wrote it."""
 
-import json
 from collections.abc import Container, Iterable, Iterator
 from math import isclose
 from pathlib import Path
-from typing import Any
 
-from ddrs.errors import ConfigurationError, DDRSError, RunError
+from ddrs.errors import ConfigurationError, DataError, DDRSError, RunError
 from ddrs.evaluation.summary import summarise
-from ddrs.finished.reading import Asked, read_run
+from ddrs.finished.reading import FinishedRun, read_run
 from ddrs.jobs.checks import keeps_answer
+from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.audit import AuditReport, Violation
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.check import TOLERANCE, certificate_faults
-from ddrs.runs.directory import MEMORY_FILE, SUMMARY, Row
+from ddrs.runs.rows import CertifiedRow
+from ddrs.runs.table import summary_json
 
 __all__ = ["audit_memory", "audit_run"]
 
@@ -49,65 +49,76 @@ def audit_run(path: str | Path) -> AuditReport:
             memory without its data.
         StoreError: its memory is gone or cannot be read.
     """
-    path = Path(path)
-    asked, rows = read_run(path)
+    run = read_run(Path(path))
     violations = [
-        Violation(kind, (int(row["index"]),), fault)
-        for row in rows
-        for kind, fault in _row_faults(row, asked)
+        Violation(kind, (row.index,), fault)
+        for row in run.rows
+        for kind, fault in _row_faults(row, run.config)
     ]
-    if sorted(int(row["index"]) for row in rows) != list(range(asked.inputs)):
+    inputs = run.config.inputs
+    if sorted(row.index for row in run.rows) != list(range(inputs)):
         violations.append(
-            Violation("rows", (), f"the rows are not inputs 0 to {asked.inputs - 1}, each once")
+            Violation("rows", (), f"the rows are not inputs 0 to {inputs - 1}, each once")
         )
     entries = None
-    if asked.memory != "none":
-        url = f"sqlite:///{(path / MEMORY_FILE).resolve()}"
-        url = url if asked.memory == "run" else asked.memory
-        if url == "memory://":
-            raise ConfigurationError(
-                f"the memory of {path} was in the process that made it and is gone; "
-                "certify with --memory run to be able to audit"
-            )
-        with Memory(url, norm=None, read_only=True) as memory:
-            found = _memory_violations(memory, asked, rows)
+    if run.config.memory != "none":
+        with _open_memory(run) as memory:
+            violations += _memory_violations(memory, run)
             entries = len(memory)
-        violations += found
-    violations += [
-        Violation("summary", (), fault) for fault in _summary_faults(path, asked, rows, entries)
-    ]
-    return AuditReport(tuple(violations), len(rows))
+    violations += [Violation("summary", (), fault) for fault in _summary_faults(run, entries)]
+    return AuditReport(tuple(violations), len(run.rows))
 
 
-def _row_faults(row: Row, asked: Asked) -> Iterator[tuple[str, str]]:
-    certificate = Certificate.from_row(row)
+def _open_memory(run: FinishedRun) -> Memory:
+    url = run.config.memory_url(run.path)
+    if url == "memory://":
+        raise ConfigurationError(
+            f"the memory of {run.path} was in the process that made it and is gone; "
+            "certify with --memory run to be able to audit"
+        )
+    return Memory(url, norm=None, read_only=True)
+
+
+def _row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with one row, as the kind of a violation and a text each."""
+    certificate = row.certificate
     for fault in certificate_faults(certificate):
         yield "certificate", fault
-    wanted: dict[str, Any] = {"norm": asked.norm}
-    if asked.memory_is_its_own:
-        wanted |= asked.same
-        if certificate.n not in asked.times:
-            yield "configuration", f"its n is {certificate.n}, where the run never looks"
-        low, high = asked.sigmas
+    for fault in _setting_faults(certificate, config):
+        yield "configuration", fault
+    if row.correct != (row.prediction == row.label):
+        yield "correct", f"class {row.prediction} for label {row.label} is marked wrongly"
+    if config.memory == "none" and certificate.outcome not in ("own", "abstained"):
+        yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
+    if certificate.outcome == "unrecorded" and not config.read_only:
+        yield "outcome", "it is unrecorded, but the run could write to its memory"
+
+
+def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator[str]:
+    """Where a certificate has not the settings of its run; any of a memory that others share has
+    those of the run that made it.
+    """
+    wanted: dict[str, object] = {"norm": config.smoothing_noise.norm}
+    if config.memory_is_its_own:
+        estimation = config.estimation
+        wanted |= {
+            "n0": config.n0,
+            "alpha": config.alpha,
+            "bound": config.bound,
+            "seed": config.seed,
+            "looks": estimation.looks,
+        }
+        if certificate.n not in estimation.times:
+            yield f"its n is {certificate.n}, where the run never looks"
+        low, high = config.sigma_range
         if not low * (1 - FLOAT32) <= certificate.sigma <= high * (1 + FLOAT32):
-            message = f"its sigma is {certificate.sigma}, the run's is from {low} to {high}"
-            yield "configuration", message
-    if certificate.model_digest not in asked.model_digests:
-        known = " or ".join(asked.model_digests)
-        yield (
-            "configuration",
-            f"its model_digest is {certificate.model_digest}, the run's is {known}",
-        )
+            yield f"its sigma is {certificate.sigma}, the run's is from {low} to {high}"
+    if certificate.model_digest not in config.model_digests:
+        known = " or ".join(config.model_digests)
+        yield f"its model_digest is {certificate.model_digest}, the run's is {known}"
     for key, value in wanted.items():
         if getattr(certificate, key) != value:
-            message = f"its {key} is {getattr(certificate, key)}, the run's is {value}"
-            yield "configuration", message
-    if row["correct"] != (row["prediction"] == row["label"]):
-        yield "correct", f"class {row['prediction']} for label {row['label']} is marked wrongly"
-    if asked.memory == "none" and certificate.outcome not in ("own", "abstained"):
-        yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
-    if certificate.outcome == "unrecorded" and not asked.read_only:
-        yield "outcome", "it is unrecorded, but the run could write to its memory"
+            yield f"its {key} is {getattr(certificate, key)}, the run's is {value}"
 
 
 def _audit_entries(
@@ -148,57 +159,56 @@ def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
         yield "its certificate is for another input"
 
 
-def _memory_violations(memory: Memory, asked: Asked, rows: list[Row]) -> list[Violation]:
-    report, answers = _audit_entries(memory, {str(row["input_digest"]) for row in rows})
+def _memory_violations(memory: Memory, run: FinishedRun) -> list[Violation]:
+    """What is wrong with the memory of a run, and where it does not hold an answer of the run."""
+    report, answers = _audit_entries(memory, {row.certificate.input_digest for row in run.rows})
     violations = list(report.violations)
-    other = []
-    for row in rows:
-        answer = answers.get(row["input_digest"])
+    covered = []
+    for row in run.rows:
+        certificate = row.certificate
+        answer = answers.get(certificate.input_digest)
         stored = answer and (answer.prediction, answer.radius, answer.outcome)
-        given = (row["prediction"], row["radius"], row["outcome"])
-        if row["outcome"] in ("abstained", "unrecorded") or stored == given:
+        given = (certificate.prediction, certificate.radius, certificate.outcome)
+        if certificate.outcome in ("abstained", "unrecorded") or stored == given:
             continue
-        if asked.read_only and row["outcome"] == "inherited":
-            other.append(row)
+        if run.config.read_only and certificate.outcome == "inherited":
+            covered.append(row)
             continue
         message = f"its answer {given} is not "
         message += "in the memory" if stored is None else f"the stored {stored}"
-        violations.append(Violation("memory", (int(row["index"]),), message))
-    if other and report.ok:  # a memory that was altered cannot answer
-        dataset = asked.load_data(other)
+        violations.append(Violation("memory", (row.index,), message))
+    if covered and report.ok:  # a memory that was altered cannot answer
+        dataset = run.load_data(covered)
         violations += [
-            Violation("memory", (row["index"],), "the memory does not give its answer")
-            for row in other
-            if not keeps_answer(memory, dataset[row["index"]][0], row)
+            Violation("memory", (row.index,), "the memory does not give its answer")
+            for row in covered
+            if not keeps_answer(memory, dataset[row.index][0], row.certificate)
         ]
     return violations
 
 
-def _summary_faults(
-    path: Path, asked: Asked, rows: list[Row], entries: int | None
-) -> Iterator[str]:
+def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
     """Where the summary is not the one that the rows give.
 
     Args:
-        path: the run directory.
-        asked: its configuration.
-        rows: its rows.
+        run: the run.
         entries: how many the memory has by now: others may have come after the run.
     """
     try:
-        summary = json.loads((path / SUMMARY).read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / SUMMARY} cannot be read: {error}") from error
-    found = dict(_figures(summary))
+        found = dict(_figures(summary_json(run.path)))
+    except DataError as error:
+        raise RunError(str(error)) from error
     stated = found.get("memory.entries")
     if entries is not None and isinstance(stated, int):
         entries = min(entries, max(stated, 0))
     try:
-        made = summarise(rows, seconds=0.0, memory_entries=entries, **asked.summary)
+        made = summarise(
+            run.rows, seconds=0.0, memory_entries=entries, **run.config.summary_settings
+        )
     except DDRSError as error:
         yield f"there can be none of these rows: {error}"
         return
-    expected = dict(_figures(made))
+    expected = dict(_figures(made.to_json()))
     for name in [key for key in {**expected, **found} if key != "seconds"]:
         if name not in found:
             yield f"{name} is missing in the summary"
@@ -208,9 +218,9 @@ def _summary_faults(
             yield f"{name} is {found[name]} in the summary and {expected[name]} in the rows"
 
 
-def _figures(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _figures(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Every single figure in nested mappings and lists, with a name such as `sigma.min`."""
-    inside: Iterable[tuple[Any, Any]] | None = None
+    inside: Iterable[tuple[object, object]] | None = None
     if isinstance(value, dict):
         inside = value.items()
     elif isinstance(value, list):
@@ -222,8 +232,9 @@ def _figures(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _figures(part, f"{name}.{key}" if name else str(key))
 
 
-def _same(one: Any, other: Any) -> bool:
-    numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    if numbers and not isinstance(one, bool) and not isinstance(other, bool):
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
         return isclose(one, other, rel_tol=TOLERANCE)
-    return type(one) is type(other) and bool(one == other)
+    return type(one) is type(other) and one == other

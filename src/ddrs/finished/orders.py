@@ -19,15 +19,15 @@ from ddrs.finished.reading import read_run
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.noise.distributions import Norm
-from ddrs.runs.directory import Row
+from ddrs.runs.rows import CertifiedRow
 
-__all__ = ["Orders", "Spread", "reorder"]
+__all__ = ["OrderStudy", "Range", "reorder"]
 
-TOGETHER = 256  # inputs that are held at once
+INPUTS_PER_BATCH = 256  # inputs that are held at once
 
 
 @dataclass(frozen=True)
-class Spread:
+class Range:
     """One figure, as the run has it and over the orders."""
 
     run: float
@@ -37,7 +37,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Orders:
+class OrderStudy:
     """What became of a run's certificates in other orders.
 
     Attributes:
@@ -56,14 +56,14 @@ class Orders:
     seed: int
     inputs: int
     remembered: bool
-    certified_accuracy: dict[float, Spread]
-    acr: Spread
+    certified_accuracy: dict[float, Range]
+    acr: Range
     changed_class: int
     changed_outcome: int
     changed_radius: int
 
 
-def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False) -> Orders:
+def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False) -> OrderStudy:
     """Resolve the certificates of a finished run again, in shuffled orders.
 
     Each order has a fresh memory of this process, which holds all inputs of the run.
@@ -82,31 +82,32 @@ def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False
         raise ConfigurationError(
             f"give at least one order and a seed of at least 0, not {orders} and {seed}"
         )
-    asked, rows = read_run(Path(path))
-    dataset = asked.load_data(rows)
+    run = read_run(Path(path))
+    rows, norm = run.rows, run.config.smoothing_noise.norm
+    dataset = run.load_data()
     answers = []
     with ProgressBar("resolve again", orders * len(rows), "inputs", quiet=quiet) as bar:
         for number in range(orders):
             order = np.random.default_rng([seed, number]).permutation(len(rows)).tolist()
-            answers.append(_resolve(rows, dataset, order, asked.norm, bar))
-    given = [(row["prediction"], row["outcome"], row["radius"]) for row in rows]
+            answers.append(_resolve(rows, dataset, order, norm, bar))
+    given = [(row.prediction, row.certificate.outcome, row.radius) for row in rows]
     made = [[(a.prediction, a.outcome, a.radius) for a in order] for order in answers]
     changed = [
         sum(any(order[i][part] != given[i][part] for order in made) for i in range(len(rows)))
         for part in range(3)
     ]
     scored = [_scored(rows, order) for order in answers]
-    radii = asked.summary["radii"]
+    radii = run.config.summary_settings["radii"]
     accuracy = np.array([certified_accuracy(order, radii) for order in scored])
     acr = np.array([average_certified_radius(order) for order in scored])
     own = certified_accuracy(rows, radii)
-    return Orders(
+    return OrderStudy(
         orders=orders,
         seed=seed,
         inputs=len(rows),
-        remembered=asked.memory != "none",
-        certified_accuracy={r: _spread(own[k], accuracy[:, k]) for k, r in enumerate(radii)},
-        acr=_spread(average_certified_radius(rows), acr),
+        remembered=run.config.memory != "none",
+        certified_accuracy={r: _range(own[k], accuracy[:, k]) for k, r in enumerate(radii)},
+        acr=_range(average_certified_radius(rows), acr),
         changed_class=changed[0],
         changed_outcome=changed[1],
         changed_radius=changed[2],
@@ -114,30 +115,36 @@ def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False
 
 
 def _resolve(
-    rows: Sequence[Row], dataset: Dataset, order: Sequence[int], norm: Norm, bar: ProgressBar
+    rows: Sequence[CertifiedRow],
+    dataset: Dataset,
+    order: Sequence[int],
+    norm: Norm,
+    bar: ProgressBar,
 ) -> list[Resolution]:
     """The answers to `rows`, in their own order, when they come in another one."""
     answers: dict[int, Resolution] = {}
     with Memory("memory://", norm) as memory:
-        for low in range(0, len(order), TOGETHER):
-            some = order[low : low + TOGETHER]
+        for low in range(0, len(order), INPUTS_PER_BATCH):
+            some = order[low : low + INPUTS_PER_BATCH]
             resolved = memory.resolve_many(
-                np.stack([dataset[rows[i]["index"]][0].numpy() for i in some]),
-                [rows[i]["own_prediction"] for i in some],
-                [rows[i]["own_radius"] for i in some],
+                np.stack([dataset[rows[i].index][0].numpy() for i in some]),
+                [rows[i].certificate.own_prediction for i in some],
+                [rows[i].certificate.own_radius for i in some],
             )
             answers.update(zip(some, resolved, strict=True))
             bar.advance(len(some))
     return [answers[i] for i in range(len(rows))]
 
 
-def _scored(rows: Sequence[Row], answers: Sequence[Resolution]) -> list[dict[str, float | bool]]:
+def _scored(
+    rows: Sequence[CertifiedRow], answers: Sequence[Resolution]
+) -> list[dict[str, float | bool]]:
     return [
-        {"radius": answer.radius, "correct": answer.prediction == row["label"]}
+        {"radius": answer.radius, "correct": answer.prediction == row.label}
         for row, answer in zip(rows, answers, strict=True)
     ]
 
 
-def _spread(run: float, values: npt.NDArray[np.float64]) -> Spread:
+def _range(run: float, values: npt.NDArray[np.float64]) -> Range:
     low, middle, high = np.quantile(values, [0.0, 0.5, 1.0]).tolist()
-    return Spread(float(run), low, middle, high)
+    return Range(float(run), low, middle, high)

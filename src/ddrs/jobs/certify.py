@@ -1,140 +1,194 @@
-"""What can be asked for: frozen descriptions of a certification and of a training.
+"""A certification that is asked for, as plain data that any engine can carry out.
 
-A job is plain data that any engine can carry out, here or elsewhere; what it says that decides
-results is what the run directory is made for.
+The fields of `CertifyJob` say in their metadata what the command line shows of them; the settings
+of a policy do so in the policy's own class.
 """
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
-from ddrs.memory.store.urls import parse_url, shown_url
+from ddrs.memory.store.urls import parse_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, StoppingRule, stopping_rule
-from ddrs.sigma.fixed import FixedSigma
-from ddrs.sigma.gradient import GradientSigma
-from ddrs.sigma.policy import SigmaPolicy
-from ddrs.sigma.search import SearchSigma
+from ddrs.sigma.policies import POLICIES, PolicyName
+from ddrs.sigma.policy import INITIAL_OPTION, SigmaPolicy
 from ddrs.smoothing.selection import Selection, check_selection
 
-__all__ = ["POLICY_OPTIONS", "CertifyJob", "PolicyName", "certify_command"]
+__all__ = ["CertifyJob", "policy_settings"]
 
-PolicyName = Literal["fixed", "gradient", "search"]
-PLACES = ("auto", "run", "none")  # what a memory can be beside a URL
+MEMORY_WORDS = ("auto", "run", "none")  # what a memory can be beside a URL
+
+
+def policy_settings(policy: PolicyName) -> tuple[str, ...]:
+    """The fields of a policy that are settings: all but the first, the sigma it starts from."""
+    return tuple(each.name for each in fields(POLICIES[policy])[1:])
 
 
 @dataclass(frozen=True)
 class CertifyJob:
     """Certify the inputs of a dataset with a classifier.
 
-    Attributes:
-        data: dataset spec (`ddrs.data.load`).
-        model: classifier spec (`ddrs.models.load`).
-        weights: weights file, where the spec needs one.
-        alternatives: specs of further classifiers: each input gets the one that promises it the
-            largest radius. It takes a policy that looks at each input.
-        split: which part of the dataset.
-        policy: how sigma is chosen.
-        sigma: the fixed scale, or where the policy starts; by default the scale the model was
-            trained with.
-        low: least sigma of a policy; None for its default.
-        high: largest sigma of a policy; None for its default.
-        steps: ascent steps of the gradient policy.
-        lr: step size of the gradient policy.
-        draws: draws a step of the gradient policy.
-        search_votes: votes an input of the search policy.
-        noise: `"gaussian"` (l2) or `"uniform"` (l1).
-        memory: a URL; `"run"` for one in the run directory; `"none"`; or `"auto"`, which is
-            `"run"` where sigma is chosen per input and `"none"` elsewhere.
-        read_only: answer from the memory at a URL and store nothing in it.
-        n: estimation votes; the most of them, where a question is asked.
-        at_radii: stop an input once it is settled which of these radii are certified; None to not
-            ask.
-        radius_tolerance: stop an input once more votes could add less than this to its radius; None
-            to not ask.
-        n0: selection votes.
-        selection: with alternatives, whose votes select the class: `"first"`, those of `model`; or
-            `"all"` together.
-        alpha: failure probability of one certificate.
-        bound: `"one-sided"` or `"two-sided"`.
-        limit: how many inputs, from the first; None for all.
-        seed: key of all randomness; None for a fresh one.
-        precision: `"fp32"` or `"bf16"`.
-        compile: certify a compiled copy of the model; part of the classifier's identity.
-        batch_size: rows of one forward pass; it does not decide results.
+    The `help` of each field says what it is. Beyond that: `memory` is a URL, `"run"`, `"none"` or
+    `"auto"`, which is `"run"` where sigma is chosen per input and `"none"` elsewhere; `sigma` is
+    by default what the model was trained with; without a `seed` a run draws one; and `batch_size`
+    does not decide results.
 
     Raises:
-        ConfigurationError: a value that can never work.
+        ConfigurationError: a value that can never work, or a setting that the policy does not have.
     """
 
-    data: str
-    model: str
-    weights: str | None = None
-    alternatives: tuple[str, ...] = ()
-    split: Split = "test"
-    policy: PolicyName = "fixed"
-    sigma: float | None = None
-    low: float | None = None
-    high: float | None = None
-    steps: int = GradientSigma.steps
-    lr: float = GradientSigma.lr
-    draws: int = GradientSigma.n
-    search_votes: int = SearchSigma.votes
-    noise: str = "gaussian"
-    memory: str = "auto"
-    read_only: bool = False
-    n: int = 100_000
-    at_radii: tuple[float, ...] | None = None
-    radius_tolerance: float | None = None
-    n0: int = 100
-    selection: Selection = "first"
-    alpha: float = 0.001
-    bound: Bound = "one-sided"
-    limit: int | None = None
-    seed: int | None = None
-    precision: Precision = "fp32"
-    compile: bool = False
-    batch_size: int | Literal["auto"] = "auto"
+    data: str = field(
+        metadata={
+            "metavar": "SPEC",
+            "help": "digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH.",
+        }
+    )
+    model: str = field(
+        metadata={
+            "metavar": "SPEC",
+            "help": "A run directory of `ddrs train`, hf:NAME_OR_DIR, timm:NAME, torchvision:NAME, "
+            "py:package.module:factory, or one of our architectures with --weights.",
+        }
+    )
+    weights: str | None = field(
+        default=None, metadata={"metavar": "FILE", "help": "Weights for the model."}
+    )
+    alternatives: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "flag": "--alternative",
+            "metavar": "SPEC",
+            "help": "A further classifier; may be given several times. Each input gets the one "
+            "with the largest radius to be expected. Only with a policy.",
+        },
+    )
+    selection: Selection = field(
+        default="first",
+        metadata={
+            "help": "With alternatives: whose votes select the class: first, those of --model; "
+            "all, those of every classifier, added up."
+        },
+    )
+    sigma: float | None = field(default=None, metadata=INITIAL_OPTION)
+    policy: PolicyName = field(default="fixed", metadata={"help": "How sigma is chosen."})
+    # By the names of the policy's fields, e.g. {"votes": 200}; the others have their defaults.
+    settings: Mapping[str, float | int] = field(default_factory=dict)
+    memory: str = field(
+        default="auto",
+        metadata={
+            "metavar": "URL",
+            "help": "sqlite:///FILE, postgresql://USER@HOST/DATABASE or memory://; `run` for one "
+            "in the run directory (the default with gradient and search); `none` for none (the "
+            "default with fixed).",
+        },
+    )
+    read_only: bool = field(
+        default=False,
+        metadata={
+            "help": "Answer from the memory at a URL and store nothing in it; radius 0 elsewhere."
+        },
+    )
+    n: int = field(
+        default=100_000,
+        metadata={
+            "metavar": "N",
+            "help": "Estimation votes; the most of them where an input may stop earlier.",
+        },
+    )
+    at_radii: tuple[float, ...] | None = field(
+        default=None,
+        metadata={
+            "metavar": "R,R,...",
+            "help": "Stop an input once it is settled which of these radii are certified.",
+        },
+    )
+    radius_tolerance: float | None = field(
+        default=None,
+        metadata={
+            "metavar": "T",
+            "help": "Stop an input once more votes could add less than T to its radius.",
+        },
+    )
+    n0: int = field(default=100, metadata={"metavar": "N0", "help": "Selection votes."})
+    alpha: float = field(
+        default=0.001, metadata={"metavar": "A", "help": "Failure probability of one certificate."}
+    )
+    bound: Bound = field(default="one-sided", metadata={"help": "Confidence bound."})
+    noise: str = field(
+        default="gaussian",
+        metadata={"metavar": "NAME", "help": "gaussian certifies l2 balls, uniform l1 balls."},
+    )
+    limit: int | None = field(
+        default=None, metadata={"metavar": "K", "help": "Only the first K inputs."}
+    )
+    split: Split = field(default="test", metadata={"help": "Part of the dataset."})
+    seed: int | None = field(
+        default=None,
+        metadata={"metavar": "K", "help": "Key of all randomness; by default a fresh one."},
+    )
+    precision: Precision = field(
+        default="fp32", metadata={"help": "Arithmetic of the forward passes."}
+    )
+    compile: bool = field(
+        default=False,
+        metadata={"help": "Certify a compiled copy of the model, which is faster."},
+    )
+    batch_size: int | Literal["auto"] = field(
+        default="auto",
+        metadata={"metavar": "B", "help": "Rows of a forward pass. Default: the fastest."},
+    )
 
     def __post_init__(self) -> None:
-        check_selection(self.selection)
         if self.policy not in get_args(PolicyName):
             raise ConfigurationError(
                 f"policy must be one of {get_args(PolicyName)}, got {self.policy!r}"
             )
+        for name in self.settings:
+            self._check_setting(name)
+        check_selection(self.selection)
         if self.noise not in NOISES:
             raise ConfigurationError(f"noise must be one of {', '.join(NOISES)}, got {self.noise}")
         if self.limit is not None and self.limit < 1:
             raise ConfigurationError(f"limit must be at least 1 input, got {self.limit}")
-        if self.n < 1 or self.n0 < 1:
-            raise ConfigurationError(
-                f"n0 and n must be at least 1 vote, got n0={self.n0}, n={self.n}"
-            )
-        if not 0 < self.alpha < 1:
-            raise ConfigurationError(f"alpha must be strictly between 0 and 1, got {self.alpha}")
+        if self.n0 < 1:
+            raise ConfigurationError(f"n0 must be at least 1 vote, got n0={self.n0}")
         if self.seed is not None:
             check_seed(self.seed)
-        Estimation(
-            self.n, self.alpha, self.bound, stopping_rule(self.at_radii, self.radius_tolerance)
-        )
+        _ = self.estimation  # refuses its own values
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "
                 "--policy search"
             )
-        if self.memory in PLACES:
+        self._check_memory()
+        if self.sigma is not None:
+            self.build_policy(None)  # refuse a bad value before anything is loaded
+
+    def _check_setting(self, name: str) -> None:
+        if name in policy_settings(self.policy):
+            return
+        owners = [each for each in get_args(PolicyName) if name in policy_settings(each)]
+        if owners:
+            raise ConfigurationError(
+                f"{name} is a setting of the policy {' and '.join(owners)}, not of {self.policy}"
+            )
+        known = ", ".join(policy_settings(self.policy)) or "none"
+        raise ConfigurationError(
+            f"settings of the policy {self.policy} are {known}: there is no {name}"
+        )
+
+    def _check_memory(self) -> None:
+        if self.memory in MEMORY_WORDS:
             if self.read_only:
                 raise ConfigurationError("read-only needs a memory that is there: give its URL")
         elif parse_url(self.memory).drivername == "memory" and self.read_only:
             raise ConfigurationError("a memory:// that is read-only stays empty: give another URL")
-        if self.sigma is not None:
-            self.build_policy(None)  # refuse a bad value before anything is loaded
 
     def build_policy(self, trained_sigma: float | None) -> SigmaPolicy:
         """The sigma policy, starting from `sigma` or else from the model's training noise.
@@ -145,69 +199,20 @@ class CertifyJob:
         initial = trained_sigma if self.sigma is None else self.sigma
         if initial is None:
             raise ConfigurationError("the model's training noise is not known; give --sigma")
-        if self.policy == "fixed":
-            return FixedSigma(initial)
-        if self.policy == "gradient":
-            return GradientSigma(initial, self.low, self.high, self.steps, self.lr, self.draws)
-        return SearchSigma(initial, self.low, self.high, self.search_votes)
+        build: Any = POLICIES[self.policy]
+        policy: SigmaPolicy = build(initial, **self.settings)
+        return policy
 
     @property
-    def question(self) -> StoppingRule | None:
-        """What the estimation votes are to settle; None for `n` votes each."""
+    def stopping(self) -> StoppingRule | None:
+        """When the estimation votes of an input may stop; None for `n` votes each."""
         return stopping_rule(self.at_radii, self.radius_tolerance)
 
-    def record(self, policy: SigmaPolicy, **facts: Any) -> dict[str, Any]:
-        """What decides the results, for `config.json`: the job, its policy, and `facts`."""
-        asked = asdict(self)
-        for key in ("sigma", "low", "high", "steps", "lr", "draws", "search_votes", "batch_size"):
-            del asked[key]
-        # As in runs that were made before there was a choice.
-        for key in ("read_only", "alternatives"):
-            if not asked[key]:
-                del asked[key]
-        if not self.alternatives or self.selection == "all":
-            del asked["selection"]
-        return {
-            "kind": "certify",
-            **asked,
-            "memory": self.memory_for(policy),
-            "policy": {"name": self.policy, **asdict(policy)},  # type: ignore[call-overload]
-            **facts,
-        }
+    @property
+    def estimation(self) -> Estimation:
+        """How the probabilities of one input are estimated.
 
-    def memory_for(self, policy: SigmaPolicy) -> str:
-        """`memory` as it is recorded: `"auto"` decided, a URL as `shown_url` writes it."""
-        if self.memory == "auto":
-            return "run" if policy.per_input else "none"
-        return self.memory if self.memory in PLACES else shown_url(self.memory)
-
-
-POLICY_OPTIONS = {"initial": "sigma", "n": "draws", "votes": "search_votes"}
-"""Fields of a policy that go by another name on the command line."""
-
-
-def certify_command(config: Mapping[str, Any], out: str) -> str:
-    """The `ddrs certify` command that makes a run again.
-
-    Args:
-        config: what `CertifyJob.record` returned, with the run's own seed.
-        out: the directory that the command is to write.
-    """
-    policy: dict[str, Any] = dict(config["policy"])
-    options = {field.name: config.get(field.name) for field in fields(CertifyJob)}
-    options["policy"] = policy.pop("name")
-    options |= {POLICY_OPTIONS.get(key, key): value for key, value in policy.items()}
-    options["alternative"] = options.pop("alternatives") or []
-    if options["alternative"]:
-        options["selection"] = config.get("selection", "all")
-    if options["at_radii"] is not None:
-        options["at_radii"] = ",".join(f"{radius!r}" for radius in options["at_radii"])
-    words = ["ddrs", "certify"]
-    for key, value in options.items():
-        flag = f"--{key.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
-        elif value is not None and value is not False:
-            for one in value if isinstance(value, list) else [value]:
-                words += [flag, str(one)]
-    return shlex.join([*words, "--out", out])
+        Raises:
+            ConfigurationError: a value that can never work.
+        """
+        return Estimation(self.n, self.alpha, self.bound, self.stopping)

@@ -1,44 +1,49 @@
 """Whether a run can go on, or be checked: the same inputs, and a memory that keeps its answers."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ddrs.data.dataset import Dataset
 from ddrs.errors import RunError
 from ddrs.inputs import input_digest
-from ddrs.memory.memory import Memory
-from ddrs.proof.certificate import ABSTAIN
-from ddrs.runs.directory import Row
+from ddrs.proof.certificate import ABSTAIN, Certificate
+from ddrs.runs.rows import CertifiedRow
+
+if TYPE_CHECKING:  # they load torch and SQLAlchemy, which a caller has loaded by then
+    from ddrs.data.dataset import Dataset
+    from ddrs.memory.memory import Memory
 
 __all__ = ["check_same_inputs", "keeps_answer"]
 
 
-def check_same_inputs(done: Iterable[Row], dataset: Dataset) -> None:
+def check_same_inputs(done: Iterable[CertifiedRow], dataset: "Dataset") -> None:
     """Refuse data that is not what a run certified.
 
     Raises:
         RunError: an input or a label is another.
     """
     for row in done:
-        x, label = dataset[row["index"]]
-        if row["input_digest"] != input_digest(x.numpy()) or row["label"] != label:
+        x, label = dataset[row.index]
+        if row.certificate.input_digest != input_digest(x.numpy()) or row.label != label:
             raise RunError(
-                f"input {row['index']} of {dataset.name} is not the one that the run certified: "
+                f"input {row.index} of {dataset.name} is not the one that the run certified: "
                 "the data changed; put it back, or make another run"
             )
 
 
-def keeps_answer(memory: Memory, x: Any, row: Row) -> bool:
+def keeps_answer(memory: "Memory", x: Any, given: Certificate) -> bool:
     """Whether a memory still gives the answer that a run gave for `x`, as far as it must.
 
     A read-only memory answers from the regions around an input without storing it. Regions are
     only added, so that answer keeps its class, and its radius can only have grown.
     """
-    if row["outcome"] in ("abstained", "unrecorded"):
+    if given.outcome in ("abstained", "unrecorded"):
         return True
-    if memory.read_only and row["outcome"] == "inherited":
+    if memory.read_only and given.outcome == "inherited":
         now = memory.resolve(x, ABSTAIN, 0.0)
-        return bool(now.prediction == row["prediction"] and now.radius >= row["radius"])
+        return now.prediction == given.prediction and now.radius >= given.radius
     answer = memory.recall(x)
-    given = (row["prediction"], row["radius"], row["outcome"])
-    return answer is not None and (answer.prediction, answer.radius, answer.outcome) == given
+    return answer is not None and (answer.prediction, answer.radius, answer.outcome) == (
+        given.prediction,
+        given.radius,
+        given.outcome,
+    )

@@ -1,8 +1,14 @@
-"""What a training is asked for."""
+"""A training that is asked for, as plain data that any engine can carry out.
 
-from dataclasses import dataclass
+The fields say in their metadata what the command line shows of them, as those of `TrainingConfig`
+do.
+"""
+
+from dataclasses import dataclass, field
+from typing import get_args
 
 from ddrs.errors import ConfigurationError
+from ddrs.networks.names import Architecture
 from ddrs.training.config import TrainingConfig
 
 __all__ = ["TrainJob"]
@@ -10,25 +16,41 @@ __all__ = ["TrainJob"]
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Train a base classifier under noise.
+    """Train a base classifier under noise; the `help` of each field says what it is.
 
-    Attributes:
-        data: dataset spec; its training split is used.
-        arch: a name in `architectures.ARCHITECTURES`; None for that of `init`.
-        training: objective, noise, schedule and seed.
-        init: what to start from (`ddrs.models.start`): a weights file, a training run or `hf:NAME`;
-            None for a random start.
-        partial_init: start from it even where only some of its weights fit.
+    `training` is the objective, the noise, the schedule and the seed. `ddrs.models.start` says what
+    `init` can be; without one the weights start at random.
 
     Raises:
         ConfigurationError: a value that can never work.
     """
 
-    data: str
-    arch: str | None
-    training: TrainingConfig
-    init: str | None = None
-    partial_init: bool = False
+    data: str = field(
+        metadata={
+            "metavar": "SPEC",
+            "help": "digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH; its training split.",
+        }
+    )
+    arch: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "NAME",
+            "help": f"{', '.join(get_args(Architecture))}. Default: that of --init where it is a "
+            "run or hf:NAME; digits-cnn for digits.",
+        },
+    )
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    init: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "W",
+            "help": "What to start from: a weights file, a training run or hf:NAME.",
+        },
+    )
+    partial_init: bool = field(
+        default=False,
+        metadata={"help": "Start from it even where only some of its weights fit."},
+    )
 
     def __post_init__(self) -> None:
         if self.partial_init and self.init is None:

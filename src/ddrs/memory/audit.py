@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import RowMapping
 
-from ddrs.errors import InputError, StoreError
+from ddrs.errors import ConfigurationError, InputError, StoreError
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.geometry import Array, from_units, to_units
+from ddrs.memory.geometry import Array, from_units, parse_norm, to_units
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Resolution, decide
-from ddrs.memory.sketch import SIZE, STRETCH, Sketch
+from ddrs.memory.sketch import SKETCH_ERROR, SKETCH_SIZE, Sketch
 from ddrs.memory.store.tables import Transaction
-from ddrs.memory.view import neighbours, read_shape, rows_at_once, sketches
+from ddrs.memory.view import neighbours, read_shape, rows_per_query, sketches
 from ddrs.noise.distributions import Norm
 
 __all__ = ["AuditReport", "Violation", "audit"]
 
-TOGETHER = 256  # entries that share a scan
+ENTRIES_PER_SCAN = 256  # that share one scan of an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,18 @@ def audit(
     """
     count = transaction.stored()
     facts = transaction.meta()
-    norm: Norm = "l1" if facts.get("norm") == "l1" else "l2"
     try:
+        norm = parse_norm(facts.get("norm"))
         shape = read_shape(facts) if count else ()
-    except StoreError as error:
+    except (ConfigurationError, StoreError) as error:
         return AuditReport((Violation("meta", (), str(error)),), count)
     reading = _Reading(shape, facts, examine)
-    violations = [v for rows in transaction.rows(rows_at_once(prod(shape))) for v in reading(rows)]
+    violations = [
+        v for rows in transaction.rows(rows_per_query(prod(shape))) for v in reading(rows)
+    ]
     violations += _head_faults(transaction, count, reading)
     columns = reading.columns()
-    for chunk, pairs in _close(columns):
+    for chunk, pairs in _pairs_to_compare(columns):
         violations += _decisions(transaction, norm, shape, columns, chunk, pairs)
     violations.sort(key=lambda v: v.entries[-1:])  # the store's own faults, then as entries came
     return AuditReport(tuple(violations), count)
@@ -94,7 +96,7 @@ def audit(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Columns:
-    """What is kept of every entry: `[m]` each, and `[m, SIZE]` sketches."""
+    """What is kept of every entry: `[m]` each, and `[m, SKETCH_SIZE]` sketches."""
 
     ids: npt.NDArray[np.int64]
     radii: Array  # as stored
@@ -154,18 +156,18 @@ class _Reading:
     def columns(self) -> _Columns:
         """All entries that could be read."""
         ids, radii, reach = np.array(self._numbers).reshape(-1, 3).T
-        made = np.concatenate([np.empty((0, SIZE), np.float32), *self._sketches])
+        made = np.concatenate([np.empty((0, SKETCH_SIZE), np.float32), *self._sketches])
         return _Columns(ids.astype(np.int64), radii, reach, made)
 
 
 def _same_sketch(stored: object, made: Sketch) -> bool:
     """Whether a stored sketch is within the rounding that another machine's may differ by."""
-    if not isinstance(stored, bytes) or len(stored) != 4 * SIZE:
+    if not isinstance(stored, bytes) or len(stored) != 4 * SKETCH_SIZE:
         return False
     values = np.frombuffer(stored, "<f4").astype(np.float64)
     with np.errstate(all="ignore"):
         off = np.sqrt(np.sum((values - made) ** 2))
-        near = off <= 2 * STRETCH * np.sqrt(np.sum(made.astype(np.float64) ** 2))
+        near = off <= 2 * SKETCH_ERROR * np.sqrt(np.sum(made.astype(np.float64) ** 2))
     return bool(near) or values.astype(np.float32).tobytes() == made.tobytes()
 
 
@@ -182,12 +184,12 @@ def _head_faults(transaction: Transaction, count: int, reading: _Reading) -> Ite
         yield Violation("head", (), "the last entry is not the one that the store ended with")
 
 
-def _close(
+def _pairs_to_compare(
     columns: _Columns,
 ) -> Iterator[tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]]:
     """Chunks of entries, and for each entry those that came before it and may matter to it."""
     with np.errstate(all="ignore"):
-        blur = 2 * STRETCH * np.sqrt(np.sum(columns.sketches.astype(np.float64) ** 2, axis=1))
+        blur = 2 * SKETCH_ERROR * np.sqrt(np.sum(columns.sketches.astype(np.float64) ** 2, axis=1))
     radii, reach = columns.radii + blur, columns.reach + blur
     indexes = []
     for band in _bands(columns.sketches[:, 0], radii):
@@ -195,17 +197,18 @@ def _close(
         index.add(columns.sketches[band], columns.radii[band])
         indexes.append((band, index, columns.sketches[band, 0].astype(np.float64)))
     for asking in _bands(columns.sketches[:, 0], reach):
-        for low in range(0, len(asking), TOGETHER):
-            chunk = asking[low : low + TOGETHER]
-            marks, middle = columns.sketches[chunk], columns.sketches[chunk, 0].astype(np.float64)
+        for low in range(0, len(asking), ENTRIES_PER_SCAN):
+            chunk = asking[low : low + ENTRIES_PER_SCAN]
+            asked = columns.sketches[chunk]
+            middle = asked[:, 0].astype(np.float64)
             found: list[list[npt.NDArray[np.int64]]] = [[] for _ in chunk]
             for band, index, first in indexes:
-                far = (radii[band].max() + reach[chunk].max()) * (1 + STRETCH)
+                far = (radii[band].max() + reach[chunk].max()) * (1 + SKETCH_ERROR)
                 start, stop = 0, len(band)
                 if np.isfinite([far, middle[0], middle[-1], first[0], first[-1]]).all():
                     start = int(np.searchsorted(first, middle[0] - far))
                     stop = int(np.searchsorted(first, middle[-1] + far, side="right"))
-                for i, positions in enumerate(index.near(marks, columns.reach[chunk], start, stop)):
+                for i, positions in enumerate(index.near(asked, columns.reach[chunk], start, stop)):
                     earlier = band[positions]
                     found[i].append(earlier[columns.ids[earlier] < columns.ids[chunk[i]]])
             yield chunk, [np.concatenate(parts) for parts in found]
@@ -228,15 +231,15 @@ def _decisions(
     pairs: Sequence[npt.NDArray[np.int64]],
 ) -> Iterator[Violation]:
     """Each entry of a chunk against earlier ones: no overlap, and its claim gives its answer."""
-    some = rows_at_once(prod(shape))
-    for low in range(0, len(chunk), some):
-        numbers = columns.ids[chunk[low : low + some]].tolist()
-        rows = {row["id"]: row for row in next(transaction.get(numbers, some))}
-        for number, earlier in zip(numbers, pairs[low : low + some], strict=True):
+    step = rows_per_query(prod(shape))
+    for low in range(0, len(chunk), step):
+        numbers = columns.ids[chunk[low : low + step]].tolist()
+        rows = {row["id"]: row for row in next(transaction.get(numbers, step))}
+        for number, earlier in zip(numbers, pairs[low : low + step], strict=True):
             entry = from_row(rows[number], shape)
             reach = max(entry.claimed_radius, entry.resolution.radius)
             around: list[Neighbour] = []
-            for near in transaction.get(columns.ids[earlier].tolist(), some):
+            for near in transaction.get(columns.ids[earlier].tolist(), step):
                 entries = [from_row(row, shape) for row in near]
                 around += neighbours(entries, entry.point.values, reach, norm)
             yield from _overlaps(entry, around)

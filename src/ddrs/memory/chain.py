@@ -1,4 +1,4 @@
-"""Entries chained by digests: no row can be altered, added or taken away without a trace.
+"""Entries chained by digests: no row can be altered, added or removed without a trace.
 
 c_0 is a digest of what the memory was made for, c_i = SHA-256(c_(i-1), entry i). Every row keeps
 its c_i, and the store keeps the number of entries and the last c_i beside them. Whoever has this
@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CHAINED", "genesis", "link"]
+__all__ = ["CHAINED", "FACTS", "genesis", "link"]
 
-BOUND = ("norm", "shape", "model_digest", "noise")
+FACTS = ("norm", "shape", "model_digest", "noise")
 
 # The columns of a region that decide, in the order in which they are digested. `input_digest`
 # stands for the input.
@@ -31,7 +31,7 @@ CHAINED = (
 
 def genesis(meta: Mapping[str, str]) -> str:
     """c_0 of a memory that says this about itself."""
-    return _digest([meta.get(key) for key in BOUND])
+    return _digest([meta.get(key) for key in FACTS])
 
 
 def link(previous: str, row: Mapping[Any, Any]) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddrs.errors import InputError
-from ddrs.memory.points import Point, decode, encode
+from ddrs.inputs import Point
+from ddrs.memory.encoding import decode, encode
 from ddrs.memory.regions import Resolution
 from ddrs.proof.certificate import ABSTAIN
 

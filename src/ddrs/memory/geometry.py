@@ -12,34 +12,49 @@ import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Distance", "Norm", "distance_bounds", "from_units", "to_units"]
+from ddrs.errors import ConfigurationError
+from ddrs.noise.distributions import Norm
+
+__all__ = ["Array", "Distance", "distance_bounds", "from_units", "parse_norm", "to_units"]
 
 Array = npt.NDArray[np.float64]
-Norm = Literal["l1", "l2"]
 
-UNIT = 1074  # one unit is 2^-UNIT
+UNIT_EXPONENT = 1074  # one unit is 2^-UNIT_EXPONENT
 
 # Outside these computed distances a square may underflow or overflow, and the error bound is void.
 SAFE_LOW, SAFE_HIGH = 1e-140, 1e140
 
 
+def parse_norm(name: object) -> Norm:
+    """The norm of this name.
+
+    Raises:
+        ConfigurationError: a memory cannot measure distances in it.
+    """
+    if name == "l1":
+        return "l1"
+    if name == "l2":
+        return "l2"
+    raise ConfigurationError(f"unknown norm {name!r}: use 'l1' or 'l2'")
+
+
 def to_units(value: float) -> int:
     """A finite float64 as its exact number of units."""
     numerator, denominator = value.as_integer_ratio()
-    return numerator << (UNIT + 1 - denominator.bit_length())
+    return numerator << (UNIT_EXPONENT + 1 - denominator.bit_length())
 
 
 def from_units(number: int) -> float:
     """The largest float64 that is at most `number >= 0` units."""
     excess = max(number.bit_length() - 53, 0)
-    if excess + 53 > UNIT + 1024:
+    if excess + 53 > UNIT_EXPONENT + 1024:
         return sys.float_info.max
-    return math.ldexp(number >> excess, excess - UNIT)
+    return math.ldexp(number >> excess, excess - UNIT_EXPONENT)
 
 
 def distance_bounds(centres: npt.NDArray[Any], x: Array, norm: Norm) -> tuple[Array, Array]:
@@ -118,7 +133,7 @@ class Distance:
         d = len(self.a)
         integers: list[int]
         mantissa, exponent = np.frexp(np.concatenate([self.a, self.b], dtype=np.float64))
-        shifts = exponent.astype(np.int64) - 53 + UNIT
+        shifts = exponent.astype(np.int64) - 53 + UNIT_EXPONENT
         base = max(int(shifts.min()), 0)  # keeps the integers short: they share this exponent
         integers = [
             n << s if s >= 0 else n >> -s  # subnormals only: what falls off is zeros

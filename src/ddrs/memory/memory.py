@@ -1,35 +1,29 @@
 """`Memory`: the stored regions of one smoothed classifier, behind one lock and one store."""
 
-import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from sqlalchemy import RowMapping
 
-from ddrs.errors import ConfigurationError, InputError, StoreError, StoreMismatchError
+from ddrs.errors import ConfigurationError, InputError, StoreMismatchError
+from ddrs.memory import resolving
 from ddrs.memory.audit import AuditReport, audit
-from ddrs.memory.entries import Entry, resolution_of
-from ddrs.memory.index import Index
-from ddrs.memory.points import Point, as_array, point
-from ddrs.memory.regions import Region, Resolution, decide, deepest_cover
+from ddrs.memory.claims import Claim, as_point, as_points
+from ddrs.memory.entries import Entry
+from ddrs.memory.geometry import parse_norm
+from ddrs.memory.regions import Region, Resolution
 from ddrs.memory.store.store import Store
 from ddrs.memory.store.tables import Transaction
 from ddrs.memory.store.urls import parse_url
-from ddrs.memory.view import View, neighbours, rows_at_once, sketches
+from ddrs.memory.view import View, rows_per_query
 from ddrs.noise.distributions import Norm
-from ddrs.proof.certificate import ABSTAIN
 
 __all__ = ["Memory"]
-
-MAX_PREDICTION = 2**31 - 1  # the largest INTEGER of every database
-TOGETHER = 64  # candidates that share a scan of the index
 
 
 class Memory:
@@ -56,6 +50,19 @@ class Memory:
         read_only: answer from the stored regions and store nothing. An input that no region covers
             gets the class that is claimed, with radius 0 and the outcome `unrecorded`.
 
+    Example:
+        The second ball would overlap the first one, of another class, and is trimmed:
+
+        >>> import ddrs
+        >>> memory = ddrs.Memory("memory://")
+        >>> memory.resolve([0.0, 0.0], prediction=1, radius=1.0)
+        Resolution(prediction=1, radius=1.0, outcome='own', evidence=None)
+        >>> memory.resolve([1.5, 0.0], prediction=2, radius=1.0)
+        Resolution(prediction=2, radius=0.5, outcome='trimmed', evidence=None)
+        >>> memory.lookup([0.5, 0.0]).prediction
+        1
+        >>> memory.close()
+
     Raises:
         ConfigurationError: a URL, norm or timeout that can never work.
         MissingDependencyError: a PostgreSQL URL without psycopg.
@@ -71,23 +78,26 @@ class Memory:
         timeout: float = 30.0,
         read_only: bool = False,
     ) -> None:
-        if norm not in ("l1", "l2", None):
-            raise ConfigurationError(f"unknown norm {norm!r}: use 'l1' or 'l2'")
+        if norm is not None:
+            parse_norm(norm)
         if not 0 < timeout < math.inf:
             raise ConfigurationError(f"timeout is {timeout!r}: use a positive number of seconds")
         self._lock = RLock()
         self._store = Store(parse_url(url), timeout, norm, read_only=read_only)
         stored = self._store.run(Transaction.meta).get("norm")
-        if stored not in ("l1", "l2") or norm not in (stored, None):
+        try:
+            self._view = View(parse_norm(stored))
+        except ConfigurationError:
+            self.close()
+            raise StoreMismatchError(f"the memory was made for {stored}, not for {norm}") from None
+        if norm not in (stored, None):
             self.close()
             raise StoreMismatchError(f"the memory was made for {stored}, not for {norm}")
-        self._norm: Norm = "l1" if stored == "l1" else "l2"
-        self._view = View(self._norm)
 
     @property
     def norm(self) -> Norm:
         """The norm of the radii."""
-        return self._norm
+        return self._view.norm
 
     @property
     def read_only(self) -> bool:
@@ -100,7 +110,8 @@ class Memory:
         """Check a claimed certificate against the stored regions, store and return the answer.
 
         Args:
-            x: one input of any shape, the same for all; floats up to 64 bits or integers.
+            x: one input of any shape, the same for all; floats up to 64 bits or integers. A
+                `ddrs.inputs.Point` is taken as it is, and not hashed again.
             prediction: the class claimed at `x`, or `ABSTAIN`.
             radius: the radius claimed; ignored for `ABSTAIN`.
             evidence: stored with the answer and given back with it.
@@ -112,7 +123,7 @@ class Memory:
             InputError: an argument is invalid; nothing is stored.
             StoreError: the answer could not be made durable; nothing is stored.
         """
-        return self._resolve([point(as_array(x))], [_claim(prediction, radius)], [evidence])[0]
+        return self._resolve([Claim.of(as_point(x), prediction, radius, evidence)])[0]
 
     def resolve_many(
         self,
@@ -125,7 +136,7 @@ class Memory:
         """As `resolve` for one input after another, in one transaction: all are stored or none.
 
         Args:
-            x: `[batch, *input]`.
+            x: `[batch, *input]`, or a sequence of `batch` `ddrs.inputs.Point`s.
             predictions: `batch` classes.
             radii: `batch` radii.
             evidence: `batch` strings or None.
@@ -134,77 +145,67 @@ class Memory:
             InputError: an argument is invalid, or the lengths differ; nothing is stored.
             StoreError: the answers could not be made durable; nothing is stored.
         """
-        batch = as_array(x)
-        notes: list[str | None] = [None] * len(predictions)
-        if evidence is not None:
-            notes = list(evidence)
-        lengths = (batch.shape[0] if batch.ndim else 0, len(predictions), len(radii), len(notes))
+        points = as_points(x)
+        notes = [None] * len(points) if evidence is None else list(evidence)
+        lengths = (len(points), len(predictions), len(radii), len(notes))
         if len(set(lengths)) != 1:
             raise InputError(
                 "inputs, predictions, radii and evidence must be equally many, not "
                 "{}, {}, {} and {}".format(*lengths)
             )
-        claims = [_claim(p, r) for p, r in zip(predictions, radii, strict=True)]
-        return self._resolve([point(row) for row in batch], claims, notes)
+        return self._resolve(list(map(Claim.of, points, predictions, radii, notes)))
 
     def recall(self, x: Any) -> Resolution | None:
-        """The stored answer of exactly this input, evidence included, or None."""
-        wanted = point(as_array(x))
+        """The stored answer of exactly this input, evidence included, or None.
 
-        def work(transaction: Transaction) -> Resolution | None:
-            self._view.catch_up(transaction)
-            self._view.check_shape(wanted)
-            return self._stored(transaction, [wanted]).get(wanted.digest)
+        Args:
+            x: one input, as for `resolve`.
 
+        Raises:
+            InputError: it is invalid, or has another shape than the inputs that are stored.
+            StoreError: the store cannot be read.
+        """
+        point = as_point(x)
         with self._lock:
-            return self._store.run(work)
+            return self._store.run(lambda t: resolving.recall(t, self._view, point))
 
     def lookup(self, x: Any) -> Region | None:
         """The stored region that answers `x`, or None.
 
         Of the balls that cover `x`, the one that leaves most radius around it, the earliest on
         ties; otherwise the entry of `x` itself, whose radius is then 0.
+
+        Args:
+            x: one input, as for `resolve`.
+
+        Raises:
+            InputError: it is invalid, or has another shape than the inputs that are stored.
+            StoreError: the store cannot be read.
         """
-        wanted = point(as_array(x))
-
-        def work(transaction: Transaction) -> Region | None:
-            self._view.catch_up(transaction)
-            self._view.check_shape(wanted)
-            near = self._view.index.near(sketches([wanted]), np.zeros(1))[0]
-            cover = deepest_cover(self._view.neighbours(transaction, near, wanted, 0.0))
-            if cover is not None:
-                number = cover.position + 1
-            else:
-                row = transaction.find([wanted.digest]).get(wanted.digest)
-                if row is None:
-                    return None
-                number = row["id"]
-            entry = self._view.entry(next(transaction.get([number], 1))[0])
-            return Region(entry.point.x, entry.resolution.prediction, entry.resolution.radius)
-
+        point = as_point(x)
         with self._lock:
-            return self._store.run(work)
+            return self._store.run(lambda t: resolving.lookup(t, self._view, point))
 
     def bind(self, model_digest: str, noise: str) -> None:
         """Tie a fresh memory to one model and noise; check one that is tied already.
 
         Raises:
-            StoreMismatchError: the memory belongs to another model or noise, or has entries of
-                nobody knows which.
+            StoreMismatchError: the memory belongs to another model or noise, or has entries
+                although it is tied to none.
         """
-        asked = {"model_digest": model_digest, "noise": noise}
+        wanted = {"model_digest": model_digest, "noise": noise}
 
         def work(transaction: Transaction) -> None:
             meta = transaction.meta()
-            bound = {key: meta[key] for key in asked if key in meta}
+            bound = {key: meta[key] for key in wanted if key in meta}
             if not bound and (self.read_only or transaction.head().count):
                 raise StoreMismatchError(
                     "the memory has entries that are not tied to a model: start a new memory"
                 )
             if not bound:
-                transaction.set_meta(**asked)
-            elif bound != asked:
-                different = " and ".join(key for key in asked if bound.get(key) != asked[key])
+                transaction.set_meta(**wanted)
+            elif bound != wanted:
+                different = " and ".join(key for key in wanted if bound.get(key) != wanted[key])
                 raise StoreMismatchError(
                     f"the memory was made with another {different.replace('_digest', '')}: "
                     "start a new memory"
@@ -228,11 +229,11 @@ class Memory:
         """
         with self._lock:
             count = self._store.run(self._view.catch_up).count
-        some = rows_at_once(math.prod(self._view.shape or ()))
-        for low in range(1, count + 1, some):
-            numbers = range(low, min(low + some, count + 1))
+        step = rows_per_query(math.prod(self._view.shape or ()))
+        for low in range(1, count + 1, step):
+            numbers = range(low, min(low + step, count + 1))
             with self._lock:
-                rows = self._store.run(partial(_some_rows, numbers=numbers))
+                rows = self._store.run(partial(_rows, numbers=numbers))
             for row in sorted(rows, key=operator.itemgetter("id")):
                 yield self._view.entry(row)
 
@@ -270,120 +271,12 @@ class Memory:
     ) -> None:
         self.close()
 
-    def _resolve(
-        self,
-        points: list[Point],
-        claims: list[tuple[int, float]],
-        evidence: list[str | None],
-    ) -> list[Resolution]:
-        for note in evidence:
-            if note is not None and not isinstance(note, str):
-                raise InputError(f"evidence must be a string, not {type(note).__name__}")
+    def _resolve(self, claims: Sequence[Claim]) -> list[Resolution]:
         with self._lock:
             if self.read_only:
-                return self._store.run(lambda t: self._answer(t, points, claims, evidence))
-            return self._store.run(lambda t: self._insert(t, points, claims, evidence), write=True)
-
-    def _insert(
-        self,
-        transaction: Transaction,
-        points: list[Point],
-        claims: list[tuple[int, float]],
-        evidence: list[str | None],
-    ) -> list[Resolution]:
-        """Decide and insert in order, inside a transaction that sees every entry.
-
-        The view keeps to what is committed: the new entries have an index of their own.
-        """
-        head = self._view.catch_up(transaction)
-        for p in points:
-            self._view.check_shape(p)
-        answers = self._stored(transaction, points)
-        results: list[Resolution | None] = [answers.get(p.digest) for p in points]
-        unanswered = [i for i, result in enumerate(results) if result is None]
-        new, new_index = list[Entry](), Index()
-        new_sketches = []
-        for low in range(0, len(unanswered), TOGETHER):
-            rows = unanswered[low : low + TOGETHER]
-            marks = sketches([points[i] for i in rows])
-            radii = np.array([claims[i][1] for i in rows])
-            near = self._view.index.near(marks, radii)
-            for k, i in enumerate(rows):
-                p, (prediction, radius) = points[i], claims[i]
-                if p.digest in answers:  # the same input came twice in this batch
-                    results[i] = answers[p.digest]
-                    continue
-                around = self._view.neighbours(transaction, near[k], p, radius)
-                recent = new_index.near(marks[k : k + 1], radii[k : k + 1])[0].tolist()
-                around += neighbours([new[j] for j in recent], p.values, radius, self._norm)
-                results[i] = decided = decide(prediction, radius, around)
-                if decided.prediction == ABSTAIN:
-                    continue
-                results[i] = answers[p.digest] = replace(decided, evidence=evidence[i])
-                number = head.count + len(new) + 1
-                new.append(Entry(number, p, answers[p.digest], prediction, radius))
-                new_index.add(marks[k : k + 1], np.array([decided.radius]))
-                new_sketches.append(marks[k])
-        if new and not head.count:
-            transaction.set_meta(shape=json.dumps(new[0].point.x.shape))
-        transaction.append(new, np.array(new_sketches, np.float32), head)
-        return [result for result in results if result is not None]
-
-    def _answer(
-        self,
-        transaction: Transaction,
-        points: list[Point],
-        claims: list[tuple[int, float]],
-        evidence: list[str | None],
-    ) -> list[Resolution]:
-        """What the stored regions answer; a claim outside all of them is repeated, not kept."""
-        self._view.catch_up(transaction)
-        for p in points:
-            self._view.check_shape(p)
-        stored = self._stored(transaction, points)
-        results = []
-        for p, (prediction, _), note in zip(points, claims, evidence, strict=True):
-            if p.digest in stored:
-                results.append(stored[p.digest])
-                continue
-            near = self._view.index.near(sketches([p]), np.zeros(1))[0]
-            covered = decide(ABSTAIN, 0.0, self._view.neighbours(transaction, near, p, 0.0))
-            if covered.prediction != ABSTAIN:
-                covered = replace(covered, evidence=note)
-            elif prediction != ABSTAIN:
-                covered = Resolution(prediction, 0.0, "unrecorded", note)
-            results.append(covered)
-        return results
-
-    def _stored(self, transaction: Transaction, points: list[Point]) -> dict[str, Resolution]:
-        """The stored answers of those of the points that have one, by digest."""
-        found = transaction.find([p.digest for p in points])
-        try:
-            return {digest: resolution_of(row) for digest, row in found.items()}
-        except InputError as error:
-            raise StoreError(
-                f"an answer in the memory is damaged ({error}): audit it and restore it from a copy"
-            ) from error
+                return self._store.run(lambda t: resolving.answer(t, self._view, claims))
+            return self._store.run(lambda t: resolving.insert(t, self._view, claims), write=True)
 
 
-def _some_rows(transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
+def _rows(transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
     return next(transaction.get(numbers, len(numbers)))
-
-
-def _claim(prediction: Any, radius: Any) -> tuple[int, float]:
-    """A claimed class and radius, checked; the radius rounded down to float64."""
-    try:
-        prediction = operator.index(prediction)
-    except TypeError:
-        raise InputError(f"the prediction {prediction!r} must be an integer") from None
-    if not ABSTAIN <= prediction <= MAX_PREDICTION:
-        raise InputError(f"the prediction {prediction} must be a class, or {ABSTAIN} to abstain")
-    if prediction == ABSTAIN:
-        return ABSTAIN, 0.0
-    try:
-        value = float(radius) if math.isfinite(radius) else math.nan
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not value >= 0:
-        raise InputError(f"the radius {radius!r} must be a finite number >= 0")
-    return prediction, math.nextafter(value, 0.0) if value > radius else abs(value)

@@ -1,4 +1,4 @@
-"""A few numbers an input that never overstate a distance: they find the regions that matter.
+"""A few numbers per input that never overstate a distance: they find the regions that matter.
 
 Let D be the orthonormal discrete cosine transform, L its lowest frequencies and H all the others.
 The map s(x) = (L D x, |H D x|) keeps lengths and does not stretch: |s(x) - s(z)| <= |x - z|, since
@@ -14,15 +14,15 @@ from scipy import fft
 
 from ddrs.memory.geometry import Array
 
-__all__ = ["SIZE", "STRETCH", "Sketch", "sketch"]
+__all__ = ["SKETCH_ERROR", "SKETCH_SIZE", "Sketch", "sketch"]
 
 Sketch = npt.NDArray[np.float32]
 
-SIZE = 30  # numbers a sketch: 29 frequencies and one length
+SKETCH_SIZE = 30  # numbers per sketch: 29 frequencies and one length
 
-# A sketch as computed is within STRETCH |x| of s(x). Rounding to float32 takes 2^-24 |x|; the
+# A sketch as computed is within SKETCH_ERROR |x| of s(x). Rounding to float32 takes 2^-24 |x|; the
 # float64 transform stays below its O(log d) 2^-53 |x| by many orders of magnitude.
-STRETCH = 2.0**-22
+SKETCH_ERROR = 2.0**-22
 
 
 def sketch(xs: Array) -> Sketch:
@@ -32,7 +32,7 @@ def sketch(xs: Array) -> Sketch:
         xs: `[batch, *shape]` float64.
 
     Returns:
-        `[batch, SIZE]` float32; not finite where an input is too large for it.
+        `[batch, SKETCH_SIZE]` float32; not finite where an input is too large for it.
     """
     shape = xs.shape[1:] or (1,)
     with np.errstate(all="ignore"):
@@ -40,7 +40,7 @@ def sketch(xs: Array) -> Sketch:
         spectrum = fft.dctn(xs.reshape(-1, *shape), norm="ortho", axes=axes)
         spectrum = spectrum.reshape(len(xs), -1)
         low = _low(shape)
-        result = np.zeros((len(xs), SIZE), np.float32)
+        result = np.zeros((len(xs), SKETCH_SIZE), np.float32)
         result[:, : len(low)] = spectrum[:, low]
         spectrum[:, low] = 0.0
         result[:, -1] = np.sqrt(np.einsum("ij,ij->i", spectrum, spectrum))
@@ -54,4 +54,4 @@ def _low(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     for axis, length in enumerate(shape):
         ramp = np.arange(1.0, length + 1)
         product = product * ramp.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    return np.argsort(product.reshape(-1), kind="stable")[: SIZE - 1].copy()
+    return np.argsort(product.reshape(-1), kind="stable")[: SKETCH_SIZE - 1].copy()

@@ -8,17 +8,17 @@ from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import InputError, StoreError, StoreMismatchError
 from ddrs.files import replacing
-from ddrs.memory.chain import genesis, link
+from ddrs.memory.chain import FACTS, genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
+from ddrs.memory.geometry import parse_norm
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.tables import Head
-from ddrs.memory.view import read_shape, rows_at_once
+from ddrs.memory.view import read_shape, rows_per_query
 from ddrs.noise.distributions import Norm
 
 __all__ = ["Export", "chained", "export_entries", "import_entries", "open_export"]
@@ -41,8 +41,7 @@ COLUMNS = pa.schema(
         ("evidence", pa.string()),
     ]
 )
-ABOUT = ("norm", "shape", "model_digest", "noise")
-KEY = "ddrs_memory"  # of the file's metadata: `ABOUT`, `count` and `chain` as JSON
+METADATA_KEY = "ddrs_memory"  # its value: `FACTS`, `count` and `chain` as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Export:
     @property
     def norm(self) -> Norm:
         """The norm of the radii."""
-        return "l1" if self.about["norm"] == "l1" else "l2"
+        return parse_norm(self.about["norm"])
 
 
 def chained(memory: Memory) -> Iterator[Chained]:
@@ -115,11 +114,12 @@ def open_export(path: str | Path) -> Export:
     try:
         with pq.ParquetFile(str(path), pre_buffer=False) as file:
             found, columns = file.metadata.metadata or {}, file.schema_arrow
-        facts = json.loads(found[KEY.encode()])
-        about = {key: str(facts[key]) for key in ABOUT if key in facts}
+        facts = json.loads(found[METADATA_KEY.encode()])
+        about = {key: str(facts[key]) for key in FACTS if key in facts}
         head = Head(int(facts["count"]), str(facts["chain"]))
-        if not columns.remove_metadata().equals(COLUMNS) or about.get("norm") not in ("l1", "l2"):
+        if not columns.remove_metadata().equals(COLUMNS):
             raise ValueError("it has other columns")
+        parse_norm(about.get("norm"))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is no export of a memory, or is damaged: {error}") from error
     return Export(path, about, head)
@@ -130,18 +130,19 @@ def import_entries(
 ) -> None:
     """Make every claim of an export again, in order, in an empty memory.
 
-    That is first done in a temporary file: unless every answer and the chain come out as the export
-    has them, nothing is stored in `memory`. One that holds the first entries of this very export,
-    as an import that was stopped leaves it, is gone on with.
+    The export is first replayed into a temporary memory. If an answer or the chain differs from
+    what the file says, the import stops and `memory` stays as it was. An import that was
+    interrupted can be repeated: it resumes after the entries that `memory` already holds.
 
     Args:
         export: as `open_export` gives it.
-        memory: an empty one; any entry of another origin would change the answers to come.
+        memory: an empty one, or one with the first entries of this export and no others. An
+            entry of another origin would change the answers that follow.
         on_entries: is told of progress: every entry counts twice.
 
     Raises:
-        StoreError: the memory is not empty, the file is damaged or was altered, or the memory
-            cannot be written.
+        StoreError: the memory has other entries, the file is damaged or was altered, or the
+            memory cannot be written.
         StoreMismatchError: the memory belongs to another model, noise or norm.
     """
     if memory.norm != export.norm:
@@ -152,7 +153,7 @@ def import_entries(
     last = deque(chained(memory), maxlen=1)
     if last and all(chain != last[0][1] for _, chain in _read(export)):
         raise StoreError(
-            f"the memory has entries that are not those of {export.path}: import it into a new "
+            f"the memory has entries that {export.path} does not have: import it into a new "
             "memory, because answers depend on what was stored before"
         )
     altered = f"{export.path} was altered: export the memory again"
@@ -161,7 +162,7 @@ def import_entries(
         Memory(f"sqlite:///{folder}/trial.db", memory.norm) as trial,
     ):
         _replay(export, trial, altered, on_entries)
-    other = "somebody else wrote to the memory meanwhile: import into a new memory"
+    other = "another process wrote to the memory meanwhile: import into a new memory"
     _replay(export, memory, other, on_entries)
 
 
@@ -175,9 +176,9 @@ def _write(memory: Memory, path: Path, on_entries: OnEntries) -> tuple[dict[str,
             head = Head(last.id, chain)
             on_entries(len(group))
         facts = memory.about()
-        about = {key: facts[key] for key in ABOUT if key in facts}
+        about = {key: facts[key] for key in FACTS if key in facts}
         stated = {**about, "count": head.count, "chain": head.chain}
-        writer.add_key_value_metadata({KEY: json.dumps(stated)})
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(stated)})
     return about, head
 
 
@@ -191,7 +192,7 @@ def _read(export: Export) -> Iterator[Chained]:
     shape = read_shape(export.about) if export.head.count else ()
     try:
         with pq.ParquetFile(str(export.path), pre_buffer=False) as file:
-            for batch in file.iter_batches(rows_at_once(prod(shape)), use_threads=False):
+            for batch in file.iter_batches(rows_per_query(prod(shape)), use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
                     if row["id"] != number:
@@ -216,7 +217,7 @@ def _replay(export: Export, memory: Memory, otherwise: str, on_entries: OnEntrie
     for group in _groups(_read(export)):
         entries = [entry for entry, _ in group]
         answers = memory.resolve_many(
-            np.stack([entry.point.x for entry in entries]),
+            [entry.point for entry in entries],
             [entry.claimed_prediction for entry in entries],
             [entry.claimed_radius for entry in entries],
             evidence=[entry.resolution.evidence for entry in entries],
@@ -233,16 +234,17 @@ def _replay(export: Export, memory: Memory, otherwise: str, on_entries: OnEntrie
         on_entries(len(entries))
     if len(memory) != export.head.count:
         raise StoreError(
-            f"{len(memory)} entries came of the {export.head.count} exported: {otherwise}"
+            f"{len(memory)} entries were made of the {export.head.count} exported: {otherwise}"
         )
 
 
 def _groups(entries: Iterable[Chained]) -> Iterator[list[Chained]]:
-    """As many entries as may be held at once; those of a group have one dtype, to be stacked."""
+    """The entries in groups that fit in memory, each of one dtype."""
     group: list[Chained] = []
     for entry, chain in entries:
         x = entry.point.x
-        if group and (len(group) == rows_at_once(x.size) or x.dtype != group[0][0].point.x.dtype):
+        full = len(group) == rows_per_query(x.size)
+        if group and (full or x.dtype != group[0][0].point.x.dtype):
             yield group
             group = []
         group.append((entry, chain))

@@ -11,34 +11,35 @@ import numpy.typing as npt
 from sqlalchemy import RowMapping
 
 from ddrs.errors import InputError, StoreError
+from ddrs.inputs import Point
 from ddrs.memory.entries import Entry, from_row
 from ddrs.memory.geometry import Array, Distance, distance_bounds
 from ddrs.memory.index import Index
-from ddrs.memory.points import Point
 from ddrs.memory.regions import Neighbour, closest_of_each_class
-from ddrs.memory.sketch import SIZE, Sketch, sketch
-from ddrs.memory.store.tables import Head, Transaction
+from ddrs.memory.sketch import SKETCH_SIZE, Sketch, sketch
+from ddrs.memory.store.tables import ROWS_PER_QUERY, Head, Transaction
 from ddrs.noise.distributions import Norm
 
-__all__ = ["Shape", "View", "neighbours", "read_shape", "rows_at_once", "sketches"]
+__all__ = ["Shape", "View", "neighbours", "read_shape", "rows_per_query", "sketches"]
 
 Shape = tuple[int, ...]
 
-NUMBERS = 1 << 21  # of stored inputs that are held at once
+VALUES_IN_MEMORY = 1 << 21  # of stored inputs, at once
 
 
 class View:
-    """The committed entries of a store that this process knows of; they only become more.
+    """The committed entries of a store that this process knows of; their number only grows.
 
     Attributes:
+        norm: the norm of the radii.
         shape: the shape of the inputs, None before the first entry.
         index: the sketches of entries 1, 2, 3, ...
     """
 
     def __init__(self, norm: Norm) -> None:
+        self.norm: Norm = norm
         self.shape: Shape | None = None
         self.index = Index()
-        self._norm: Norm = norm
 
     def catch_up(self, transaction: Transaction) -> Head:
         """Learn of the entries that were added since this process last looked.
@@ -61,25 +62,25 @@ class View:
                 raise _missing(len(self.index) + 1)
         return head
 
-    def check_shape(self, p: Point) -> None:
+    def check_shape(self, point: Point) -> None:
         """Refuse an input of another shape than the stored ones.
 
         Raises:
             InputError: it has another shape.
         """
-        if self.shape is not None and p.x.shape != self.shape:
+        if self.shape is not None and point.x.shape != self.shape:
             raise InputError(
-                f"the input has shape {p.x.shape}, the inputs in the memory have {self.shape}"
+                f"the input has shape {point.x.shape}, the inputs in the memory have {self.shape}"
             )
 
     def neighbours(
         self,
         transaction: Transaction,
         positions: npt.NDArray[np.int64],
-        p: Point,
+        point: Point,
         radius: float,
     ) -> list[Neighbour]:
-        """Those at `positions` of the index that can decide about the ball `(p, radius)`.
+        """Those at `positions` of the index that can decide about the ball `(point, radius)`.
 
         Raises:
             StoreError: one of them is damaged or missing.
@@ -87,10 +88,12 @@ class View:
         found: list[Neighbour] = []
         numbers = (positions + 1).tolist()
         seen = 0
-        for rows in transaction.get(numbers, rows_at_once(len(p.values))):
+        for rows in transaction.get(numbers, rows_per_query(len(point.values))):
             seen += len(rows)
             entries = [self.entry(row) for row in rows]
-            found = closest_of_each_class(found + neighbours(entries, p.values, radius, self._norm))
+            found = closest_of_each_class(
+                found + neighbours(entries, point.values, radius, self.norm)
+            )
         if seen < len(numbers):
             raise StoreError(
                 f"{len(numbers) - seen} of the entries near the input are missing from the memory: "
@@ -117,11 +120,13 @@ class View:
         for number, row in enumerate(rows, start=first):
             if row["id"] != number:
                 raise _missing(number)
-            if not isinstance(row["sketch"], bytes) or len(row["sketch"]) != 4 * SIZE:
+            if not isinstance(row["sketch"], bytes) or len(row["sketch"]) != 4 * SKETCH_SIZE:
                 raise StoreError(f"the sketch of entry {number} of the memory is damaged: audit it")
             if not isinstance(row["radius"], float) or not row["radius"] >= 0:
                 raise StoreError(f"the radius of entry {number} of the memory is damaged: audit it")
-        values = np.frombuffer(b"".join(row["sketch"] for row in rows), "<f4").reshape(-1, SIZE)
+        values = np.frombuffer(b"".join(row["sketch"] for row in rows), "<f4").reshape(
+            -1, SKETCH_SIZE
+        )
         self.index.add(values, np.array([row["radius"] for row in rows]))
 
 
@@ -153,14 +158,14 @@ def neighbours(entries: Sequence[Entry], x: Array, radius: float, norm: Norm) ->
 
 
 def sketches(points: Sequence[Point]) -> Sketch:
-    """`[len(points), SIZE]` of points that share one shape."""
+    """`[len(points), SKETCH_SIZE]` of points that share one shape."""
     xs = np.stack([p.values for p in points])
     return sketch(xs.reshape(len(points), *points[0].x.shape))
 
 
-def rows_at_once(dimension: int) -> int:
-    """How many inputs with `dimension` numbers each are read at once."""
-    return max(1, min(256, NUMBERS // dimension))
+def rows_per_query(dimension: int) -> int:
+    """How many inputs of `dimension` values each are read at once."""
+    return max(1, min(ROWS_PER_QUERY, VALUES_IN_MEMORY // dimension))
 
 
 def read_shape(facts: dict[str, str]) -> Shape:

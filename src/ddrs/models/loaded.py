@@ -20,7 +20,7 @@ class LoadedModel:
     Attributes:
         module: maps `[batch, *shape]` floats in [0, 1] to logits `[batch, num_classes]`.
         num_classes: length of the output, where it is known.
-        sigma: scale of the noise that the model was trained with, where it is known.
+        sigma: sigma of the noise that the model was trained with, where it is known.
         noise: `"gaussian"` or `"uniform"`, the noise that `sigma` belongs to.
         input_shape: the shape that inputs must have, where there is only one.
         source: the spec that it was loaded from.

@@ -20,6 +20,10 @@ from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
 from ddrs.models.weights import PathLike, load_weights
 from ddrs.networks.architectures import build
+from ddrs.noise.distributions import NOISES
+from ddrs.runs.decoding import decode
+from ddrs.runs.directory import read_config
+from ddrs.runs.files import CONFIG
 
 __all__ = [
     "ARCHITECTURE_FOLDER",
@@ -65,26 +69,18 @@ def read_run_config(path: PathLike) -> RunConfig:
     Raises:
         RunError: the file is missing, damaged, or not of a training run.
     """
-    file = Path(path).expanduser() / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path} has no config.json: give a directory of ddrs train") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} is damaged: {one_line(error)}") from error
-    if not isinstance(config, dict) or config.get("kind") != "train":
+    folder = Path(path).expanduser()
+    file = folder / CONFIG
+    if not file.exists():
+        raise RunError(f"{path} has no {CONFIG}: give a directory of ddrs train")
+    config = read_config(folder)
+    if config.get("kind") != "train":
         raise RunError(f"{file} is not of a training run: give a directory of ddrs train")
     try:
-        run = RunConfig(
-            arch=str(config["arch"]),
-            num_classes=int(config["num_classes"]),
-            input_shape=tuple(int(length) for length in config["input_shape"]),
-            sigma=float(config["sigma"]),
-            noise=str(config["noise"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        run = decode(RunConfig, config)
+    except (TypeError, ValueError) as error:
         raise RunError(f"{file} is damaged: bad or missing value: {one_line(error)}") from error
-    known = run.noise in ("gaussian", "uniform") and run.num_classes > 0
+    known = run.noise in NOISES and run.num_classes > 0
     if not (known and math.isfinite(run.sigma) and run.sigma >= 0):
         raise RunError(f"{file} is damaged: {run}")
     return run

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import TextWrapper
 
 from torch import nn
 
@@ -15,7 +14,6 @@ from ddrs.models.weights import (
     Fit,
     compare,
     copy_fitting,
-    first_few,
     read_weights,
     shapes,
 )
@@ -26,8 +24,8 @@ __all__ = [
     "start",
 ]
 
-LISTED_KEYS = 12  # of each kind, in a report
-_LINES = TextWrapper(100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+LISTED_KEYS = 12  # of each kind, in the report of a start
+LINE_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -130,10 +128,18 @@ def _report(fit: Fit, source: str) -> str:
     return "\n".join(lines)
 
 
-def _listed(what: str, keys: list[str]) -> list[str]:
+def _listed(title: str, keys: list[str]) -> list[str]:
     """The keys under a title, in lines that end between two of them."""
     if not keys:
         return []
-    unbroken = [key.replace(" ", "\0") for key in keys]
-    text = f"{what}: {first_few(unbroken, LISTED_KEYS)}"
-    return [line.replace("\0", " ") for line in _LINES.wrap(text)]
+    words = [f"{key}," for key in keys[:LISTED_KEYS]]  # a key with its shapes has spaces in it
+    words[-1] = words[-1].removesuffix(",")
+    if len(keys) > LISTED_KEYS:
+        words += ["and", str(len(keys) - LISTED_KEYS), "more"]
+    lines = [f"{title}:"]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) <= LINE_WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}")
+    return lines

@@ -1,7 +1,7 @@
 """A compiled classifier: the model as one graph of fused kernels with frozen weights (OpenVINO).
 
 Batch normalisation is folded into the convolutions, and several batches are on their way at once,
-one a core, so that the drawing of noise and the counting run beside the network. Rounding differs
+one per core, so that the drawing of noise and the counting run beside the network. Rounding differs
 from the model's own kernels, so a compiled network is a classifier of its own, with its own digest.
 """
 

@@ -1,4 +1,4 @@
-"""How a classifier is run: batches in, scores out, in order."""
+"""How a network is run: in which memory layout and arithmetic, batch by batch, checked."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -6,10 +6,11 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ddrs.errors import ModelError
+from ddrs.errors import ModelError, one_line
+from ddrs.networks.frozen import frozen
 from ddrs.networks.precision import Precision
 
-__all__ = ["EagerNetwork", "Network", "check_scores"]
+__all__ = ["EagerNetwork", "Forward", "Network", "check_scores", "count_classes"]
 
 Key = TypeVar("Key")
 
@@ -17,6 +18,45 @@ Key = TypeVar("Key")
 # each layer of a network has to have its pages mapped and cleared anew. Freeing a block raises the
 # threshold to its size; 32 MB is the most it takes.
 LARGEST_BLOCK = 2**25 - 2**16
+
+
+class Forward(nn.Module):
+    """A model, run in one precision and in the memory layout that suits it; differentiable.
+
+    Its parameters, buffers and mode are those of the model.
+
+    Args:
+        model: maps `[batch, *input]` to scores; it is shared, not copied.
+        precision: `"bf16"` runs it under autocast to bfloat16.
+    """
+
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
+        super().__init__()
+        self.model = model
+        self._bf16 = precision == "bf16"
+        # Convolutions on a CPU are a third faster and more in this layout, and a tenth in training.
+        self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
+        self._settled = False  # whether the model has been seen to take that layout
+
+    def forward(self, x: Tensor) -> object:
+        """What the model gives for `[batch, *input]`; scores in half precision become float32."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
+            scores = self._run(x)
+        if isinstance(scores, Tensor) and scores.dtype in (torch.float16, torch.bfloat16):
+            return scores.float()
+        return scores
+
+    def _run(self, x: Tensor) -> object:
+        if self._channels_last and x.ndim == 4:
+            try:
+                scores = self.model(x.contiguous(memory_format=torch.channels_last))
+                self._settled = True
+                return scores
+            except RuntimeError:  # a model may insist on the usual layout, by calling `view`
+                if self._settled:
+                    raise
+                self._channels_last = False
+        return self.model(x.contiguous())
 
 
 class Network(Protocol):
@@ -40,12 +80,8 @@ class EagerNetwork:
     """
 
     def __init__(self, model: nn.Module, num_classes: int, precision: Precision) -> None:
-        self._model = model
+        self._forward = Forward(model, precision)
         self._num_classes = num_classes
-        self._precision = precision
-        # Convolutions on a CPU are a third faster and more in this layout.
-        self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
-        self._settled = False  # whether the model has been seen to take that layout
         torch.empty(LARGEST_BLOCK, dtype=torch.uint8)  # never touched, and freed at once
 
     def run(self, batches: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
@@ -63,29 +99,52 @@ class EagerNetwork:
             ) from error
         return check_scores(scores, len(batch), self._num_classes)
 
-    def _forward(self, batch: Tensor) -> object:
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            if self._channels_last and batch.ndim == 4:
-                try:
-                    scores = self._model(batch.contiguous(memory_format=torch.channels_last))
-                    self._settled = True
-                    return scores
-                except RuntimeError:  # a model may insist on the usual layout, by calling `view`
-                    if self._settled:
-                        raise
-                    self._channels_last = False
-            return self._model(batch.contiguous())
-
 
 def check_scores(scores: object, rows: int, num_classes: int) -> Tensor:
     """`scores` if they are a tensor `[rows, num_classes]` without NaN; ModelError if not."""
     expected = (rows, num_classes)
     if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
-        got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ModelError(
             f"the model must return scores of shape {list(expected)} "
-            f"([batch, num_classes]), got {got}"
+            f"([batch, num_classes]), got {_shape(scores)}"
         )
     if scores.detach().isnan().any():
         raise ModelError("the model returned NaN scores; certify a model that is finite")
     return scores
+
+
+def count_classes(network: nn.Module, x: Tensor) -> int:
+    """The number of scores that a network to be trained gives for inputs like `x`.
+
+    The network is only looked at: its weights, buffers and mode stay as they are. As this is its
+    first pass, it also settles the memory layout.
+
+    Args:
+        network: the `Forward` of a model.
+        x: `[batch, *input]` inputs.
+
+    Raises:
+        ModelError: it has no weights to train, fails, or does not return one score per class.
+    """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ModelError("the model has no weights that can be trained")
+    try:
+        with frozen(network) as model, torch.no_grad():
+            scores = model(x)
+    except Exception as error:
+        raise ModelError(
+            f"the model failed on inputs of shape {list(x.shape[1:])}: {one_line(error)}; choose "
+            "one for inputs of this shape"
+        ) from error
+    fits = isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == len(x)
+    if not (fits and scores.shape[1] >= 2):
+        raise ModelError(
+            "the model must return scores of shape [batch, classes] for two classes at least, got "
+            f"{_shape(scores)} for a batch of {len(x)}"
+        )
+    return int(scores.shape[1])
+
+
+def _shape(scores: object) -> object:
+    """What to say of scores that are not as they must be."""
+    return list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__

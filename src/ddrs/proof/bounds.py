@@ -10,11 +10,21 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import SAFETY
 
-__all__ = ["Bound", "Confidence", "binomial_p_value", "lower_bound", "upper_bound"]
+__all__ = [
+    "Bound",
+    "Confidence",
+    "binomial_p_value",
+    "clopper_pearson",
+    "lower_bound",
+    "upper_bound",
+]
+
+Float64s = npt.NDArray[np.float64]
 
 Bound = Literal["one-sided", "two-sided"]
 
@@ -76,6 +86,27 @@ class Confidence:
         return p_lower, min(_complement(p_lower), upper_bound(runner_up, n, level / 2))
 
 
+def clopper_pearson(count: npt.ArrayLike, n: int, tail: float) -> tuple[Float64s, Float64s]:
+    """Both Clopper-Pearson bounds, elementwise: quantiles of Beta distributions, nothing given up.
+
+    Args:
+        count: successes among `n` trials, of any shape.
+        n: trials.
+        tail: probability beyond each of the bounds.
+
+    Returns:
+        Lower and upper bound in the shape of `count`.
+    """
+    from scipy.special import betainccinv, betaincinv
+
+    count = np.asarray(count)
+    # The quantiles have no value at the ends, where the bounds are 0 and 1: the `where` inside
+    # keeps their arguments legal there, the one outside puts the end itself.
+    low = betaincinv(np.where(count == 0, 1, count), n - count + 1, tail)
+    high = betainccinv(count + 1, np.where(count == n, 1, n - count), tail)
+    return np.where(count == 0, 0.0, low), np.where(count == n, 1.0, high)
+
+
 def lower_bound(count: int, n: int, alpha: float) -> float:
     """One-sided Clopper-Pearson lower bound: P(p < bound) <= alpha over the draw of `count`.
 
@@ -87,13 +118,10 @@ def lower_bound(count: int, n: int, alpha: float) -> float:
     Raises:
         ConfigurationError: the arguments are out of range.
     """
-    from scipy.special import betaincinv
-
     _check_count(count, n)
     _check_alpha(alpha)
-    if count == 0:
-        return 0.0
-    return float(betaincinv(count, n - count + 1, alpha)) * (1 - SAFETY)
+    low, _ = clopper_pearson(count, n, alpha)
+    return float(low) * (1 - SAFETY)
 
 
 def upper_bound(count: int, n: int, alpha: float) -> float:
@@ -101,13 +129,10 @@ def upper_bound(count: int, n: int, alpha: float) -> float:
 
     Arguments and errors are those of `lower_bound`.
     """
-    from scipy.special import betainccinv
-
     _check_count(count, n)
     _check_alpha(alpha)
-    if count == n:
-        return 1.0
-    return min(1.0, float(betainccinv(count + 1, n - count, alpha)) * (1 + SAFETY))
+    _, high = clopper_pearson(count, n, alpha)
+    return min(1.0, float(high) * (1 + SAFETY))
 
 
 def binomial_p_value(count: int, runner_up: int) -> float:

@@ -2,12 +2,14 @@
 
     config.json             what was asked; another configuration is refused; `result` in it is what
                             came of a training, which with the rest of it describes a model
-    certificates.partial    a JSON line an input, on disk as soon as it is certified
+    certificates.partial    a JSON line per input, on disk as soon as it is certified
     certificates.parquet    the same rows in order, once all are there
     summary.json            the figures of the run, written last
     memory.db               the memory, where the run has one of its own
 
 While a process works in a run it holds a lock on the directory, so two of them cannot mix.
+
+pyarrow is imported where the table is written, so that no other command waits for it.
 """
 
 import fcntl
@@ -17,34 +19,52 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ddrs.errors import RunError
-from ddrs.files import read_parquet, write_atomically
+from ddrs.errors import RunError, one_line
+from ddrs.files import write
 from ddrs.noise.streams import fresh_seed
+from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
+from ddrs.runs.rows import CertifiedRow
+from ddrs.runs.table import read_certificates
 
-__all__ = ["Row", "Run", "read_config", "write_atomically"]
+__all__ = ["Configuration", "Record", "Run", "read_config"]
 
-Row = dict[str, Any]
-CONFIG, JOURNAL = "config.json", "certificates.partial"
-CERTIFICATES, SUMMARY = "certificates.parquet", "summary.json"
-MEMORY_FILE = "memory.db"
 RESULT = "result"  # the one key of a configuration that is not asked for
 
 
-class Run:
+class Record(Protocol):
+    """What has a place in a file of a run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that the file holds, in plain types."""
+
+
+class Configuration(Record, Protocol):
+    """What a run directory is made for: equal in JSON means the same run."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The configuration that `to_json` wrote; further keys do no harm.
+
+        Raises:
+            TypeError, ValueError: it is not one.
+        """
+
+
+C = TypeVar("C", bound=Configuration)
+
+
+class Run(Generic[C]):
     """A run directory, open for work by this process alone; a context manager.
 
     Args:
         path: the directory; it is made if it is not there.
-        config: what is asked. Where its `seed` is None, the run draws one when it is made and goes
-            on with that one when it is resumed.
+        config: what is asked. Where its `seed` is None, the run draws one when it is made and keeps
+            it when it resumes.
 
     Attributes:
-        config: the run's configuration.
+        config: the run's configuration, with its seed.
         resumed: whether the run was there already.
 
     Raises:
@@ -52,7 +72,7 @@ class Run:
             in use by another process, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, config: C) -> None:
         self.path = Path(path)
         try:
             self._made = not self.path.exists()
@@ -61,12 +81,12 @@ class Run:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         try:
-            self._claim(json.loads(json.dumps(config)))
+            self._claim(config)
         except BaseException:
             self.close()
             raise
 
-    def _claim(self, wanted: dict[str, Any]) -> None:
+    def _claim(self, wanted: C) -> None:
         """Lock the directory, then make it this configuration's or see that it is."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,20 +94,16 @@ class Run:
             raise RunError(f"{self.path} is in use by another process; wait for it") from error
         self.resumed = (self.path / CONFIG).exists()
         if self.resumed:
-            found = read_config(self.path)
-            found.pop(RESULT, None)
+            found = _as_written_now(type(wanted), read_config(self.path))
             self.config = _with_seed(wanted, found.get("seed"))
-            _refuse_another(self.path, self.config, found)
+            _refuse_another(self.path, _plain(self.config), found)
             return
         if any(entry.name != f"{CONFIG}.partial" for entry in self.path.iterdir()):
             raise RunError(
                 f"{self.path} is not empty and not a run directory; choose another --out"
             )
         self.config = _with_seed(wanted, fresh_seed())
-        try:
-            write_atomically(self.path / CONFIG, json.dumps(self.config, indent=2) + "\n")
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        write(self.path / CONFIG, _text(self.config.to_json()), "configuration")
 
     def __enter__(self) -> Self:
         return self
@@ -111,15 +127,14 @@ class Run:
             os.close(self._lock)
         self._lock = -1
 
-    @property
-    def summary(self) -> dict[str, Any] | None:
-        """The figures of the finished run, or None."""
-        return read_summary(self.path)
+    def rows(self) -> list[CertifiedRow]:
+        """The rows so far, in order of index; a line that a kill cut short is not among them.
 
-    def rows(self) -> list[Row]:
-        """The rows so far, in order of index; a line that a kill cut short is not among them."""
+        Raises:
+            DataError, RunError: they are damaged.
+        """
         if (self.path / CERTIFICATES).exists():
-            return list(read_parquet(self.path / CERTIFICATES).to_pylist())
+            return read_certificates(self.path)
         journal = self.path / JOURNAL
         if not journal.exists():
             return []
@@ -127,18 +142,18 @@ class Run:
         if cut:
             os.truncate(journal, len(whole) + 1 if whole else 0)
         try:
-            rows = [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
+            rows = [CertifiedRow.from_row(json.loads(line)) for line in whole.splitlines()]
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{journal} is damaged: {error}") from error
-        return sorted(rows, key=lambda row: int(row["index"]))
+        return sorted(rows, key=lambda row: row.index)
 
-    def append(self, rows: Iterable[Row]) -> None:
+    def append(self, rows: Iterable[CertifiedRow]) -> None:
         """Add rows; they are on disk when this returns.
 
         Raises:
             RunError: they cannot be written; the rows before them are kept.
         """
-        text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        text = "".join(json.dumps(row.to_row()) + "\n" for row in rows).encode()
         journal = self.path / JOURNAL
         before = journal.stat().st_size if journal.exists() else 0
         try:
@@ -151,80 +166,87 @@ class Run:
                 os.truncate(journal, before)
             raise _cannot_write(self.path, error) from error
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
+    def finish(self, summary: Record) -> None:
         """Write the table and the summary, each in one step.
 
         Raises:
             RunError: they cannot be written; the journal is kept.
         """
-        rows = self.rows()
-        try:
-            if not (self.path / CERTIFICATES).exists():
-                sink = pa.BufferOutputStream()
-                pq.write_table(pa.Table.from_pylist(rows), sink)
-                write_atomically(self.path / CERTIFICATES, sink.getvalue().to_pybytes())
-            self.write_summary(summary)
+        if not (self.path / CERTIFICATES).exists():
+            write(self.path / CERTIFICATES, _table(self.rows()), "certificates")
+        self.write_summary(summary)
+        with suppress(OSError):  # nothing reads it any more
             (self.path / JOURNAL).unlink(missing_ok=True)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
 
-    def write_result(self, result: Mapping[str, Any]) -> None:
+    def write_result(self, result: Record) -> None:
         """Add to the configuration what came of it, in one step.
 
         Raises:
             RunError: it cannot be written; the configuration is as it was.
         """
-        content = json.dumps({**self.config, RESULT: result}, indent=2) + "\n"
-        try:
-            write_atomically(self.path / CONFIG, content)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        content = {**self.config.to_json(), RESULT: result.to_json()}
+        write(self.path / CONFIG, _text(content), "configuration")
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Record) -> None:
         """Write the figures of the run, which make it a finished one, in one step.
 
         Raises:
             RunError: they cannot be written.
         """
-        try:
-            write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        write(self.path / SUMMARY, _text(summary.to_json()), "summary")
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The configuration of a run directory.
+    """What stands in the `config.json` of a run directory, for the dataclass that it belongs to.
 
     Raises:
-        RunError: there is none, or it cannot be read.
+        RunError: there is none, or it is damaged.
     """
     file = Path(path) / CONFIG
     try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {one_line(error)}") from error
     if not isinstance(config, dict):
-        raise RunError(f"{file} does not hold a configuration")
+        raise RunError(f"{file} is damaged: it does not hold a configuration")
     return config
 
 
-def read_summary(path: str | Path) -> dict[str, Any] | None:
-    """The figures of a run directory, or None while it is not finished.
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
-    Raises:
-        RunError: they cannot be read.
-    """
-    file = Path(path) / SUMMARY
+
+def _table(rows: Iterable[CertifiedRow]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([row.to_row() for row in rows]), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _plain(config: Configuration) -> dict[str, Any]:
+    """A configuration as it comes back from a file: lists for tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(config.to_json()))
+    return plain
+
+
+def _as_written_now(kind: type[Configuration], found: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with every key that is written today; as it is where it is no such."""
     try:
-        return dict(json.loads(file.read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+        return _plain(kind.from_json(found))
+    except (TypeError, ValueError):
+        return {key: value for key, value in found.items() if key != RESULT}
 
 
-def _with_seed(wanted: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    return {**wanted, "seed": seed if wanted.get("seed") is None else wanted["seed"]}
+def _with_seed(config: C, seed: int | None) -> C:
+    asked = config.to_json()
+    if asked.get("seed") is not None:
+        return config
+    return type(config).from_json({**asked, "seed": seed})
 
 
 def _refuse_another(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -237,6 +259,4 @@ def _refuse_another(path: Path, wanted: Mapping[str, Any], found: Mapping[str, A
 
 
 def _cannot_write(path: Path, error: OSError) -> RunError:
-    if isinstance(error, RunError):
-        return error
     return RunError(f"cannot write in {path}: {error.strerror or error}; what was there is kept")

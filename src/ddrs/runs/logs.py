@@ -1,6 +1,6 @@
 """Per-input logs in the tab-separated form of Cohen et al.'s published runs (locuslab/smoothing).
 
-A header `idx label predict radius correct time`, then one line an input. `time` is seconds, or
+A header `idx label predict radius correct time`, then one line per input. `time` is seconds, or
 Python's `str(timedelta)`: `0:00:13.736080`, `1 day, 2:03:04`.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import DataError, InputError, RunError
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import LoggedRow, Row
 
 __all__ = ["read_log", "write_log"]
 
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 _DURATION = re.compile(r"(?:([0-9]+) days?, )?([0-9]+):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")
 
 
-def read_log(path: str | Path) -> list[Row]:
+def read_log(path: str | Path) -> list[LoggedRow]:
     """Read a log, in the order of its lines.
 
     Columns are found by their names, so further columns do no harm.
@@ -32,7 +32,7 @@ def read_log(path: str | Path) -> list[Row]:
         path: the log.
 
     Returns:
-        One row a line; `seconds` is None where the time is `nan`.
+        One row per line; `seconds` is None where the time is `nan`.
 
     Raises:
         DataError: the file cannot be read, lacks a column, is cut off, repeats an input, or has a
@@ -51,7 +51,7 @@ def read_log(path: str | Path) -> list[Row]:
             f"{path}, line 1: no column {', '.join(missing)}; a log starts with the tab-separated "
             f"header {' '.join(COLUMNS)}"
         )
-    rows: list[Row] = []
+    rows: list[LoggedRow] = []
     first_seen: dict[int, int] = {}
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -102,7 +102,7 @@ def _line(row: Row) -> str:
     return f"{row.index}\t{row.label}\t{row.prediction}\t{radius}\t{row.correct:d}\t{seconds}"
 
 
-def _parse(header: list[str], line: str) -> Row:
+def _parse(header: list[str], line: str) -> LoggedRow:
     fields = line.split("\t")
     if len(fields) != len(header):
         raise ValueError(
@@ -113,7 +113,7 @@ def _parse(header: list[str], line: str) -> Row:
     correct = _integer(cell, "correct")
     if correct != (label == prediction):
         raise ValueError(f"correct is {correct} but label is {label} and predict is {prediction}")
-    return Row(
+    return LoggedRow(
         index=_integer(cell, "idx"),
         label=label,
         prediction=prediction,

@@ -1,13 +1,16 @@
-"""One evaluated input: what certified accuracy and the average certified radius are formed from."""
+"""One evaluated input: of a run of `ddrs certify`, or of a published log."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-__all__ = ["Row"]
+from ddrs.proof.certificate import Certificate
+
+__all__ = ["CertifiedRow", "LoggedRow", "Row"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What was answered for one input, and whether it was right.
+class Row(Protocol):
+    """What certified accuracy and the average certified radius are formed from.
 
     Attributes:
         index: position of the input in its dataset.
@@ -18,9 +21,90 @@ class Row:
         seconds: time spent on this input; None where it was not recorded.
     """
 
+    @property
+    def index(self) -> int: ...  # noqa: D102
+    @property
+    def label(self) -> int: ...  # noqa: D102
+    @property
+    def prediction(self) -> int: ...  # noqa: D102
+    @property
+    def radius(self) -> float: ...  # noqa: D102
+    @property
+    def correct(self) -> bool: ...  # noqa: D102
+    @property
+    def seconds(self) -> float | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRow:
+    """A line of a published log, which records no more than this; attributes as in `Row`."""
+
     index: int
     label: int
     prediction: int
     radius: float
     correct: bool
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedRow:
+    """A row of `certificates.parquet`: an input, its certificate, and what it is compared with.
+
+    Attributes:
+        index: position of the input in its dataset.
+        label: the true class.
+        correct: whether the certified class is `label`, as the row states it; an audit checks it.
+        clean_prediction: the base classifier's class of the input, without noise.
+        certificate: the answer and its evidence.
+        seconds: time spent on this input; None where it was not recorded.
+    """
+
+    index: int
+    label: int
+    correct: bool
+    clean_prediction: int
+    certificate: Certificate
+    seconds: float | None = None
+
+    @property
+    def prediction(self) -> int:
+        """The certified class, or `ABSTAIN` (-1)."""
+        return self.certificate.prediction
+
+    @property
+    def radius(self) -> float:
+        """The certified radius, in the units of the input; 0 on abstention."""
+        return self.certificate.radius
+
+    @property
+    def sigma(self) -> float:
+        """The sigma of the votes behind the certificate."""
+        return self.certificate.sigma
+
+    def to_row(self) -> dict[str, Any]:
+        """The columns of `certificates.parquet`, in their order; floats keep every bit."""
+        return {
+            "index": self.index,
+            "label": self.label,
+            "correct": self.correct,
+            "clean_prediction": self.clean_prediction,
+            **self.certificate.to_row(),
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "CertifiedRow":
+        """The row with these columns; further columns do no harm.
+
+        Raises:
+            KeyError, TypeError: a column is missing.
+        """
+        return cls(
+            index=row["index"],
+            label=row["label"],
+            correct=row["correct"],
+            clean_prediction=row["clean_prediction"],
+            certificate=Certificate.from_row(row),
+            seconds=row.get("seconds"),
+        )

@@ -89,6 +89,11 @@ class Alternatives:
         self.digest = joint_digest(digests)
 
     @property
+    def alone(self) -> bool:
+        """Whether the certificates of different inputs are of one smoothed classifier."""
+        return not self.policy.per_input
+
+    @property
     def cost(self) -> int:
         """The most forward passes that the choice for one input takes."""
         return len(self._selecting) * self.n0 + len(self.classifiers) * self.policy.cost

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy.typing as npt
 from torch import bfloat16
 
 from ddrs.errors import StoreError
+from ddrs.inputs import Point
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.proof.certificate import Certificate
@@ -15,13 +14,12 @@ from ddrs.votes.requests import Inputs
 
 __all__ = ["points", "recall", "resolve"]
 
-Point = npt.NDArray[Any]
-
 
 def points(inputs: Inputs) -> list[Point]:
-    """The inputs as the memory takes them, in their order."""
+    """The inputs as the memory takes them, in their order; they are not hashed again."""
     x = inputs.x.cpu()
-    return list((x.float() if x.dtype == bfloat16 else x).numpy())  # NumPy has no bfloat16
+    rows = (x.float() if x.dtype == bfloat16 else x).numpy()  # NumPy has no bfloat16
+    return [Point.of(row, digest=digest) for row, digest in zip(rows, inputs.digests, strict=True)]
 
 
 def recall(memory: Memory, inputs: Inputs) -> dict[int, Certificate]:

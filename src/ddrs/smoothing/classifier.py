@@ -155,7 +155,7 @@ class SmoothedClassifier:
     @property
     def alone(self) -> bool:
         """Whether certificates of different inputs hold together without a memory."""
-        return not self.alternatives.policy.per_input
+        return self.alternatives.alone
 
     @property
     def cost(self) -> int:
@@ -365,10 +365,9 @@ class SmoothedClassifier:
         try:
             yield
         except DDRSError as error:
-            about = self.estimation
-            raise type(error)(
+            raise error.saying(
                 f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
-                f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, n={about.n}, "
-                f"alpha={about.alpha}]"
+                f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "
+                f"n={self.estimation.n}, alpha={self.estimation.alpha}]"
             ) from error

@@ -9,7 +9,7 @@ BORDER = 8  # a crop moves by up to an eighth of a side: the customary 4 pixels 
 
 
 class Views:
-    """One view an image: whether it is flipped, and where it is cropped.
+    """One view per image: whether it is flipped, and where it is cropped.
 
     Args:
         flips: `[batch]` bool.
@@ -25,7 +25,7 @@ class Views:
 
 
 def draw_views(batch: int, shape: torch.Size, generator: torch.Generator) -> Views:
-    """Views of images `[channels, height, width]`: half are flipped, all crops alike likely."""
+    """Views of images `[channels, height, width]`: half are flipped, all crops equally likely."""
     height, width = shape[-2:]
     return Views(
         torch.rand(batch, generator=generator) < 0.5,
@@ -39,7 +39,7 @@ def flip_and_crop(x: Tensor, views: Views) -> Tensor:
 
     Args:
         x: `[batch, channels, height, width]`.
-        views: one an image.
+        views: one per image.
     """
     height, width = x.shape[-2:]
     vertical, horizontal = height // BORDER, width // BORDER

@@ -10,7 +10,7 @@ from torch import Tensor
 from ddrs.errors import RunError, one_line
 from ddrs.files import replacing
 
-__all__ = ["check_fits", "read_checkpoint", "read_scales", "write_checkpoint"]
+__all__ = ["check_fits", "read_checkpoint", "read_sigmas", "write_checkpoint"]
 
 State = dict[str, Any]
 
@@ -46,8 +46,8 @@ def read_checkpoint(path: Path) -> State | None:
         ) from error
 
 
-def read_scales(path: Path) -> Tensor:
-    """`[examples]` float64 noise scale of each example, by its id; of one held out, the start's.
+def read_sigmas(path: Path) -> Tensor:
+    """`[examples]` float64 sigma of each example, by its id; that of the training for one held out.
 
     Raises:
         RunError: there is no checkpoint, or it is damaged.
@@ -55,8 +55,8 @@ def read_scales(path: Path) -> Tensor:
     state = read_checkpoint(path)
     if state is None:
         raise RunError(f"no checkpoint at {path}")
-    scales: Tensor = state["sigmas"]
-    return scales
+    sigmas: Tensor = state["sigmas"]
+    return sigmas
 
 
 def check_fits(

@@ -26,8 +26,8 @@ class Estimate:
 
     Attributes:
         seconds: in all.
-        rates: for each kind of epoch, how many epochs are of it and the examples a second of
-            theirs. Epochs differ where scales begin to change.
+        rates: for each kind of epoch, how many epochs are of it and how many examples per
+            second they do. Epochs differ where sigmas begin to change.
     """
 
     seconds: float
@@ -72,7 +72,7 @@ def estimate(
 
 
 def _rate(trainer: Trainer, epoch: int, seconds: float) -> float:
-    """Examples a second in an epoch; the first step, which warms things up, is not counted."""
+    """Examples per second in an epoch; the first step, which warms things up, is not counted."""
     objective = trainer.config.objective().at_epoch(epoch)
     trainer.network.train()
     trainer.state.progress.epoch = epoch

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ddrs.errors import DataError
+from ddrs.inputs import from_pixels, to_pixels
 
 __all__ = ["Examples", "Store"]
 
@@ -120,13 +121,10 @@ def read(examples: Examples, index: int, classes: int | None = None) -> tuple[Te
 
 
 def _as_bytes(x: Tensor) -> Tensor | None:
-    """Pixels k/255 as k, if all are exactly that."""
-    scaled = (x * 255).round()
-    if not ((scaled >= 0) & (scaled <= 255)).all():  # NaN neither
-        return None
-    encoded = scaled.to(torch.uint8)
-    return encoded if torch.equal(_from_bytes(encoded, x.dtype), x) else None
+    """Pixels k/255 as k, if all are exactly that; bfloat16, which NumPy lacks, is kept as it is."""
+    k = None if x.dtype == torch.bfloat16 else to_pixels(x.detach().cpu().numpy())
+    return None if k is None else torch.from_numpy(k)
 
 
 def _from_bytes(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x.to(dtype).div_(255)
+    return torch.from_numpy(from_pixels(x.numpy(), str(dtype).removeprefix("torch.")))

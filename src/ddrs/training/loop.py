@@ -1,7 +1,8 @@
-"""The training loop: any objective, on any device, with a scale for each example where asked.
+"""The training loop: any objective, on any device, with a sigma for each example where asked.
 
-A step draws all that is random in it from generators of its own (`keys`), so what a checkpoint
-holds is the whole state, and a run that was stopped at any moment ends where it would have ended.
+A step draws all that is random in it from generators of its own (`ddrs.noise.keys`), so what a
+checkpoint holds is the whole state, and a run that was stopped at any moment ends where it would
+have ended.
 """
 
 import json
@@ -15,15 +16,16 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ddrs.errors import ConfigurationError, RunError, one_line
-from ddrs.noise.distributions import NOISES
+from ddrs.networks.forward import Forward, count_classes
+from ddrs.networks.precision import check_precision
+from ddrs.noise.distributions import NOISES, Noise
 from ddrs.noise.keys import key, keyed_generator
 from ddrs.training.augment import draw_views, flip_and_crop
 from ddrs.training.config import TrainingConfig
+from ddrs.training.example_sigmas import ascend, draw_sigmas
 from ddrs.training.examples import Examples, Store, read
 from ddrs.training.metrics import EpochMetrics
-from ddrs.training.network import Network, check_precision, count_classes
 from ddrs.training.objectives.objective import Objective
-from ddrs.training.sigmas import draw_scales
 from ddrs.training.splits import cut, split
 from ddrs.training.state import TrainingState
 from ddrs.training.validation import noisy_accuracy
@@ -55,8 +57,8 @@ def train(
         model: the base classifier.
         examples: the training set; an example's id is its index.
         config: what to do.
-        checkpoint: a file that is replaced after every epoch and, if it is there already, the place
-            to go on from. By default nothing is kept.
+        checkpoint: a file that is replaced after every epoch and, if it is there already, resumed
+            from. By default nothing is kept.
         save_seconds: within an epoch it is replaced when it is this old.
         on_batch: called with the number of examples after each step; on a resume first with the
             number done before in the epoch under way.
@@ -64,7 +66,7 @@ def train(
             the last epoch done before.
 
     Returns:
-        One record an epoch, those before a resume included. The weights are those of the
+        One record per epoch, those before a resume included. The weights are those of the
         `best_epoch` of them.
 
     Raises:
@@ -118,7 +120,7 @@ class Trainer:
         self.least = LEAST_ROWS * workers.count
         self.train_ids, self.validation_ids = split(len(examples), config.validation, config.seed)
         steps = len(cut(self.train_ids, config.batch_size, self.least))
-        self.network: nn.Module = Network(model, config.precision)
+        self.network: nn.Module = Forward(model, config.precision)
         first = read(examples, 0)[0].unsqueeze(0).to(workers.device)
         if config.augment and first.ndim != 4:
             raise ConfigurationError(
@@ -171,35 +173,20 @@ class Trainer:
         state, config, workers = self.state, self.config, self.workers
         start, size = time.perf_counter(), len(batch)
         epoch, step = state.progress.epoch, state.progress.steps
-        mine = batch[workers.rows(size)]
-        x, y = self.store.batch(mine)
-        if config.augment:
-            views = draw_views(
-                size, x.shape[1:], keyed_generator(config.seed, "views", epoch, step)
-            )
-            x = flip_and_crop(x, views[workers.rows(size)])
-        x, y, sigma = x.to(workers.device), y.to(workers.device), state.sigmas[mine]
+        x, y = self._examples(batch)
         noise = workers.share(self.noise, size)
         torch.manual_seed(key(config.seed, "layers", epoch, step, workers.rank))
-        if config.data_dependent is not None and config.adapts(epoch):
-            generator = keyed_generator(config.seed, "ascent", epoch, step, device=workers.device)
-            sigma = config.data_dependent.refine(
-                self.network, x, sigma, noise, generator, start=config.sigma
-            )
-        if config.sigma_range is not None:
-            low, high = config.sigma_range
-            generator = keyed_generator(config.seed, "scales", epoch, step)
-            sigma = draw_scales(size, low, high, generator)[workers.rows(size)]
+        sigma = self._sigmas(batch, x, noise)
         generator = keyed_generator(config.seed, "noise", epoch, step, device=workers.device)
         loss, scores = objective(self.network, x, y, sigma.to(x), noise, generator)
         correct = (scores.argmax(dim=1) == y).sum()
-        sums = torch.tensor([loss.item() * len(mine), correct.item()], dtype=torch.float64)
+        sums = torch.tensor([loss.item() * len(x), correct.item()], dtype=torch.float64)
         loss_sum, correct_sum = workers.total(sums).tolist()
         if not isfinite(loss_sum):
             raise _not_finite(loss_sum / size, epoch, step, batch, checkpoint)
         state.optimizer.zero_grad(set_to_none=True)
         # The mean over processes of what each weighs by its rows is the mean over the batch.
-        (loss * (workers.count * len(mine) / size)).backward()  # type: ignore[no-untyped-call]
+        (loss * (workers.count * len(x) / size)).backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         if not get_total_norm(state.model.parameters()).isfinite():
             raise _not_finite(loss_sum / size, epoch, step, batch, checkpoint)
@@ -211,6 +198,32 @@ class Trainer:
         state.progress.loss += loss_sum
         state.progress.correct += int(correct_sum)
         state.progress.seconds += time.perf_counter() - start
+
+    def _examples(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's rows of a step's examples, as they are seen, and their labels."""
+        config, progress, size = self.config, self.state.progress, len(batch)
+        rows = self.workers.rows(size)
+        x, y = self.store.batch(batch[rows])
+        if config.augment:
+            name = ("views", progress.epoch, progress.steps)
+            views = draw_views(size, x.shape[1:], keyed_generator(config.seed, *name))
+            x = flip_and_crop(x, views[rows])
+        return x.to(self.workers.device), y.to(self.workers.device)
+
+    def _sigmas(self, batch: Tensor, x: Tensor, noise: Noise) -> Tensor:
+        """`[rows]` float64, the sigma of each of this process's examples `x` in this step."""
+        config, epoch, step = self.config, self.state.progress.epoch, self.state.progress.steps
+        rows, device = self.workers.rows(len(batch)), self.workers.device
+        if config.sigma_range is not None:
+            generator = keyed_generator(config.seed, "scales", epoch, step)
+            low, high = config.sigma_range
+            return draw_sigmas(len(batch), low, high, generator)[rows]
+        sigma, adaptive = self.state.sigmas[batch[rows]], config.data_dependent
+        if adaptive is None or not config.adapts(epoch):
+            return sigma
+        generator = keyed_generator(config.seed, "ascent", epoch, step, device=device)
+        bounds = adaptive.bounds(config.sigma)
+        return ascend(self.network, x, sigma, noise, generator, settings=adaptive, bounds=bounds)
 
     def validate(self, ids: Tensor) -> float | None:
         """The accuracy on some examples under noise; None for none."""

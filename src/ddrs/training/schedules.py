@@ -1,45 +1,39 @@
 """How the learning rate goes up and down."""
 
 from collections.abc import Sequence
-from typing import Literal
-
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+from typing import TYPE_CHECKING, Literal
 
 from ddrs.errors import ConfigurationError
+
+if TYPE_CHECKING:  # torch takes a second to load: imported where a schedule is made
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from ddrs.training.config import TrainingConfig
 
 __all__ = ["Schedule", "check_milestones", "make_schedule"]
 
 Schedule = Literal["one-cycle", "cosine", "step"]
+"""`"one-cycle"` rises from lr/25 over the first 30 % and then falls to next to nothing, `"cosine"`
+falls from lr to 0, `"step"` is lr times gamma for each milestone."""
 
 
-def make_schedule(
-    optimizer: Optimizer,
-    schedule: Schedule,
-    *,
-    lr: float,
-    epochs: int,
-    steps: int,
-    milestones: Sequence[int],
-    gamma: float,
-) -> LRScheduler:
-    """A schedule that goes on after every step.
+def make_schedule(optimizer: "Optimizer", config: "TrainingConfig", steps: int) -> "LRScheduler":
+    """The schedule of a training, which moves after every step.
 
     Args:
         optimizer: its learning rate is changed; for `"one-cycle"` its momentum too.
-        schedule: `"one-cycle"` rises from lr/25 over the first 30 % and then falls to next to
-            nothing, `"cosine"` falls from lr to 0, `"step"` is lr times gamma for each milestone.
-        lr: the highest learning rate.
-        epochs: epochs in all.
-        steps: steps an epoch.
-        milestones: epochs after which `"step"` lowers the learning rate.
-        gamma: factor by which it does.
+        config: the training.
+        steps: steps per epoch.
     """
-    if schedule == "one-cycle":
-        return OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps)
-    if schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=epochs * steps)
-    return MultiStepLR(optimizer, [epoch * steps for epoch in milestones], gamma)
+    from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
+
+    if config.schedule == "one-cycle":
+        return OneCycleLR(optimizer, max_lr=config.lr, total_steps=config.epochs * steps)
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=config.epochs * steps)
+    milestones = [epoch * steps for epoch in config.milestones]
+    return MultiStepLR(optimizer, milestones, config.gamma)
 
 
 def check_milestones(

@@ -1,52 +1,98 @@
-"""A noise scale for every training example (DDRS, Algorithm 2)."""
+"""Data-dependent training: a sigma of its own for every training example (DDRS, Algorithm 2).
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+This says what is done; `example_sigmas` does it. The fields of `DataDependent` say in their
+metadata what the command line shows of them.
+"""
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass, field
 
 from ddrs.errors import ConfigurationError
-from ddrs.networks.frozen import frozen
-from ddrs.noise.distributions import Noise
-from ddrs.sigma.gradient import radius_objective
 from ddrs.sigma.policy import check_range
-from ddrs.training.objectives.noisy import draw, noisy_scores
 
-__all__ = ["DataDependent", "ascend", "draw_scales", "histogram"]
+__all__ = ["SIGMA_PANEL", "DataDependent"]
 
 WARMUP_SHARE = 4  # a quarter of all epochs: the paper's 50 of 200
 ASCENT_PASS = 2 / 3
 """Cost of an ascent step relative to a training step: the gradients of the weights are left out."""
 
-BINS = 20
+SIGMA_PANEL = "A sigma for each example"
+"""Where the command line shows its options."""
 
 
 @dataclass(frozen=True)
 class DataDependent:
-    """Each step first refines the scales of its examples, then trains with them.
+    """Each step first refines the sigma of each of its examples, then trains with them.
 
-    A scale starts at the training sigma, stays as it is during the warm-up, and is kept from epoch
-    to epoch. The probabilities are clamped as in `ddrs.sigma.gradient`.
+    A sigma starts at that of the training, stays as it is during the warm-up, and is kept from
+    epoch to epoch. The probabilities are clamped as `ddrs.sigma.objective` says.
 
     Args:
-        warmup: first epochs in which every scale stays; by default a quarter of all.
-        steps: ascent steps K a training step (the paper's 1).
+        warmup: first epochs in which every sigma stays; by default a quarter of all.
+        steps: ascent steps K per training step (the paper's 1).
         lr: step size (the paper's 1e-4).
-        n: noise draws an ascent step (the paper's 1; 8 with MACER).
-        low: least scale; a quarter of the training sigma by default.
-        high: largest scale; four times the training sigma by default.
+        n: noise draws per ascent step (the paper's 1; 8 with MACER).
+        low: least sigma; a quarter of the training's by default.
+        high: largest sigma; four times the training's by default.
 
     Raises:
         ConfigurationError: a value that can never work.
     """
 
-    warmup: int | None = None
-    steps: int = 1
-    lr: float = 1e-4
-    n: int = 1
-    low: float | None = None
-    high: float | None = None
+    warmup: int | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-warmup",
+            "metavar": "E",
+            "help": "First epochs with one sigma. Default: a quarter of all.",
+            "panel": SIGMA_PANEL,
+        },
+    )
+    steps: int = field(
+        default=1,
+        metadata={
+            "flag": "--sigma-steps",
+            "metavar": "K",
+            "help": "Ascent steps per training step. Default: 1.",
+            "panel": SIGMA_PANEL,
+        },
+    )
+    lr: float = field(
+        default=1e-4,
+        metadata={
+            "flag": "--sigma-lr",
+            "metavar": "LR",
+            "help": "Their step size. Default: 0.0001, as published for 200 epochs; a short "
+            "training needs more to move at all, e.g. 0.02.",
+            "panel": SIGMA_PANEL,
+        },
+    )
+    n: int = field(
+        default=1,
+        metadata={
+            "flag": "--sigma-draws",
+            "metavar": "N",
+            "help": "Noise draws per ascent step. Default: 1.",
+            "panel": SIGMA_PANEL,
+        },
+    )
+    low: float | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-low",
+            "metavar": "S",
+            "help": "Least sigma. Default: --sigma / 4.",
+            "panel": SIGMA_PANEL,
+        },
+    )
+    high: float | None = field(
+        default=None,
+        metadata={
+            "flag": "--sigma-high",
+            "metavar": "S",
+            "help": "Largest sigma. Default: 4 times --sigma.",
+            "panel": SIGMA_PANEL,
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.lr < float("inf") or self.n < 1:
@@ -55,105 +101,34 @@ class DataDependent:
                 f"got steps={self.steps}, lr={self.lr}, n={self.n}"
             )
 
-    def first_epoch(self, epochs: int) -> int:
-        """The first of `epochs` in which scales change.
+    def check(self, sigma: float, epochs: int) -> None:
+        """Refuse a training with which this can never work.
+
+        Args:
+            sigma: of the training.
+            epochs: epochs of the training.
 
         Raises:
-            ConfigurationError: the warm-up is as long as the training.
+            ConfigurationError: not 0 < low <= sigma <= high, or the warm-up is as long as the
+                training.
         """
-        warmup = epochs // WARMUP_SHARE if self.warmup is None else self.warmup
+        warmup = self.first_epoch(epochs)
         if not 0 <= warmup < epochs:
             raise ConfigurationError(
                 f"the warm-up of data-dependent training must be shorter than the {epochs} "
                 f"epochs, got {warmup}"
             )
-        return warmup
+        check_range(sigma, self.low, self.high)
+
+    def first_epoch(self, epochs: int) -> int:
+        """The first of `epochs` in which sigmas change."""
+        return epochs // WARMUP_SHARE if self.warmup is None else self.warmup
 
     def bounds(self, sigma: float) -> tuple[float, float]:
-        """The least and the largest scale, where the training sigma is `sigma`.
-
-        Raises:
-            ConfigurationError: unless 0 < low <= sigma <= high.
-        """
+        """The least and the largest sigma of an example, where that of the training is `sigma`."""
         return check_range(sigma, self.low, self.high)
-
-    def refine(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        sigma: Tensor,
-        noise: Noise,
-        generator: torch.Generator,
-        *,
-        start: float,
-    ) -> Tensor:
-        """`ascend` with these values, where the training sigma is `start`."""
-        return ascend(
-            model, x, sigma, noise, generator,
-            steps=self.steps, lr=self.lr, n=self.n, bounds=self.bounds(start),
-        )  # fmt: skip
 
     @property
     def passes(self) -> float:
-        """Cost of refining, in forward and backward passes of plain training for an example."""
+        """Cost of refining, per example, in forward and backward passes of plain training."""
         return self.steps * self.n * ASCENT_PASS
-
-
-def ascend(
-    model: nn.Module,
-    x: Tensor,
-    sigma: Tensor,
-    noise: Noise,
-    generator: torch.Generator,
-    *,
-    steps: int,
-    lr: float,
-    n: int,
-    bounds: tuple[float, float],
-) -> Tensor:
-    """Refine scales: sigma <- sigma + lr dR/dsigma with fresh draws, `steps` times.
-
-    The class whose radius R is ascended is the one of largest mean softmax, as in the paper. The
-    model is in evaluation mode and frozen meanwhile; afterwards it is as it was.
-
-    Args:
-        model: the base classifier.
-        x: `[batch, *input]` inputs.
-        sigma: `[batch]` float64 scales.
-        noise: the smoothing distribution.
-        generator: the only source of randomness.
-        steps: ascent steps.
-        lr: step size.
-        n: draws a step.
-        bounds: the least and the largest scale.
-
-    Returns:
-        `[batch]` float64 scales within the bounds, on the device of `sigma`.
-    """
-    with frozen(model) as network:
-        for _ in range(steps):
-            draws = draw(x, n, noise, generator)
-            scale = sigma.detach().to(x).requires_grad_()  # a float32 copy: `sigma` is float64
-            scores = noisy_scores(network, x, scale, draws)
-            selected = scores.detach().softmax(-1).mean(1).argmax(1)
-            radius = radius_objective(scores, scale, selected, noise)
-            (slope,) = torch.autograd.grad(radius.sum(), scale)
-            sigma = (sigma + lr * slope.to(sigma).nan_to_num(0.0, 0.0, 0.0)).clamp(*bounds)
-    return sigma
-
-
-def draw_scales(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """`[count]` float64 scales between the two, uniform in their logarithm.
-
-    So every ratio of scales is met equally often. It is no part of DDRS: a classifier that is to be
-    certified at a scale chosen for each input is trained for all that may be chosen.
-    """
-    share = torch.rand(count, generator=generator, dtype=torch.float64)
-    return (low * (high / low) ** share).clamp(low, high)
-
-
-def histogram(sigma: Tensor, bounds: tuple[float, float]) -> Sequence[int]:
-    """How many of `[examples]` scales are in each of 20 equal parts of [low, high]."""
-    low, high = bounds
-    counts = torch.histc(sigma, BINS, low, high) if low < high else sigma.new_tensor([len(sigma)])
-    return [int(count) for count in counts]

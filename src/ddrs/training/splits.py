@@ -20,7 +20,7 @@ def held_out(examples: int, validation: float) -> int:
 
 
 def split(examples: int, validation: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The ids, 0 to `examples` - 1, of those to train on and of those held out, each ascending.
+    """Ids, 0 to `examples` - 1: the ones to train on and the ones held out, each ascending.
 
     Raises:
         ConfigurationError: nothing would be left to train on.

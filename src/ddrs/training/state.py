@@ -11,9 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ddrs.errors import RunError, one_line
 from ddrs.training.checkpoint import check_fits, read_checkpoint, write_checkpoint
 from ddrs.training.config import TrainingConfig
-from ddrs.training.metrics import EpochMetrics, best_epoch
+from ddrs.training.metrics import EpochMetrics, best_epoch, histogram
 from ddrs.training.schedules import make_schedule
-from ddrs.training.sigmas import histogram
 
 __all__ = ["Progress", "TrainingState"]
 
@@ -38,7 +37,7 @@ class TrainingState:
         model: the base classifier.
         optimizer: with its momentum.
         schedule: of the learning rate.
-        sigmas: `[examples]` float64 noise scale of each example, by its id.
+        sigmas: `[examples]` float64 sigma of each example, by its id.
         progress: of the epoch under way.
         history: the epochs that are over.
         best: the weights of the best of them, where examples are held out.
@@ -54,7 +53,7 @@ class TrainingState:
 
     @classmethod
     def start(cls, model: nn.Module, config: TrainingConfig, *, examples: int, steps: int) -> Self:
-        """The state before the first of `steps` steps an epoch."""
+        """The state before the first of `steps` steps per epoch."""
         optimizer = torch.optim.SGD(
             model.parameters(),
             lr=config.lr,
@@ -62,17 +61,8 @@ class TrainingState:
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
         )
-        schedule = make_schedule(
-            optimizer,
-            config.schedule,
-            lr=config.lr,
-            epochs=config.epochs,
-            steps=steps,
-            milestones=config.milestones,
-            gamma=config.gamma,
-        )
         sigmas = torch.full((examples,), config.sigma, dtype=torch.float64)
-        return cls(model, optimizer, schedule, sigmas)
+        return cls(model, optimizer, make_schedule(optimizer, config, steps), sigmas)
 
     def end_epoch(self, config: TrainingConfig, trained: Tensor, accuracy: float | None) -> None:
         """Note an epoch, and its weights if they are the best.
@@ -83,7 +73,7 @@ class TrainingState:
             accuracy: on the examples held out.
         """
         done, sigmas = self.progress, self.sigmas[trained]
-        bounds = config.scale_bounds
+        bounds = config.sigma_bounds
         metrics = EpochMetrics(
             epoch=done.epoch,
             loss=done.loss / done.examples,
@@ -108,7 +98,7 @@ class TrainingState:
             RunError: it cannot be written; it is as it was.
         """
         state = {
-            "config": asdict(config),
+            "config": config.record(),
             "examples": len(self.sigmas),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -133,7 +123,7 @@ class TrainingState:
             check_fits(
                 path,
                 state,
-                config=asdict(config),
+                config=config.record(),
                 examples=len(self.sigmas),
                 weights=self.model.state_dict(),
             )

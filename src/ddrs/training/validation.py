@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.networks.frozen import frozen
+from ddrs.networks.noisy import add_noise
 from ddrs.noise.distributions import Noise
 from ddrs.noise.keys import keyed_generator
 from ddrs.training.examples import Store
-from ddrs.training.objectives.noisy import add_noise
 from ddrs.training.workers import Workers
 
 __all__ = ["noisy_accuracy"]
@@ -25,10 +25,10 @@ def noisy_accuracy(
     batch_size: int,
     seed: int,
 ) -> float:
-    """Share of examples that are classified rightly under noise, one draw each.
+    """Share of examples that are classified correctly under noise, one draw each.
 
     The draws depend on the seed alone, so that two networks are compared under the same noise, and
-    the scale is one for all, so that they are compared under noise of the same strength.
+    sigma is one for all, so that they are compared under noise of the same strength.
 
     Args:
         network: the base classifier; it comes back as it was.
@@ -36,7 +36,7 @@ def noisy_accuracy(
         ids: which ones.
         workers: all processes take part, and have the same result.
         noise: the smoothing distribution.
-        sigma: its scale.
+        sigma: its scale, in the units of the input.
         batch_size: examples at a time, in all processes together.
         seed: key of the draws.
     """

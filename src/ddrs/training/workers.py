@@ -104,7 +104,7 @@ class NoiseShare:
         self._rows = rows
 
     def sample_like(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Rows of draws for the whole batch, in the shape, dtype and place of `x`."""
+        """Rows of draws for the whole batch, in the shape and dtype and on the device of `x`."""
         whole = x.new_empty(self._batch, *x.shape[1:])
         return self._noise.sample_like(whole, generator)[self._rows]
 

@@ -41,7 +41,7 @@ class Backlog:
 
 
 class BatchSize:
-    """The batch size with the most rows a second, found by doubling and halving on real work.
+    """The batch size with the most rows per second, found by doubling and halving on real work.
 
     No pass is made for the sake of timing: `rows` is the size to use now, and `batches` how many
     batches of it to time together. The first batch of each size only warms it up. Which sizes are
@@ -62,7 +62,7 @@ class BatchSize:
         self.rows = 2 ** (first.bit_length() - 1)
         self.batches: int | None = 1
         self._warm = False
-        self._rates: dict[int, float] = {}  # rows a second
+        self._rates: dict[int, float] = {}  # rows per second
         self._spent = 0.0
 
     def record(self, batches: int, seconds: float) -> None:

@@ -205,7 +205,7 @@ class NoisyClassifier:
         Args:
             inputs: the inputs.
             sigma: noise scale, one for all or `[batch]`.
-            n: votes an input.
+            n: votes per input.
             stage: the name of the random stream; no two purposes may share it.
         """
         sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(inputs))

@@ -49,10 +49,10 @@ def test_every_objective_trains_with_either_scale_and_is_certified(
     )
     job = TrainJob("digits", None, training, str(started))
     summary = train_run(job, tmp_path / "model", quiet=True)
-    assert summary["held_out"] == 100
+    assert summary.held_out == 100
     card = json.loads((tmp_path / "model" / "config.json").read_text())
     assert card["result"]["objective"] == asdict(training.objective())
-    assert summary["validation_accuracy"] > 0.8
+    assert summary.validation_accuracy > 0.8
     before, after = (
         torch.cat([value.flatten() for value in load_file(run / "weights.safetensors").values()])
         for run in (started, tmp_path / "model")
@@ -68,13 +68,13 @@ def test_every_objective_trains_with_either_scale_and_is_certified(
         assert moved.min() >= 0.25 / 4
         assert moved.max() <= 0.25 * 4
     asked = CertifyJob("digits", str(tmp_path / "model"), n=1000, limit=50, seed=0)
-    assert certify_run(asked, tmp_path / "run", quiet=True)["certified_accuracy"]["0.25"] > 0.6
+    assert certify_run(asked, tmp_path / "run", quiet=True).certified_accuracy["0.25"] > 0.6
 
 
 def test_a_run_describes_the_model_that_it_made(tmp_path: Path) -> None:
     out = tmp_path / "model"
     summary = train_run(SHORT, out, quiet=True)
-    assert json.loads((out / "summary.json").read_text()) == summary
+    assert json.loads((out / "summary.json").read_text()) == summary.to_json()
     loaded = models.load(str(out))
     assert (loaded.sigma, loaded.num_classes, loaded.input_shape) == (0.3, 10, (1, 8, 8))
     card = json.loads((out / "config.json").read_text())
@@ -84,12 +84,12 @@ def test_a_run_describes_the_model_that_it_made(tmp_path: Path) -> None:
         0.3,
         4,
     )
-    assert card["result"] == {**card["result"], **summary}
+    assert card["result"] == {**card["result"], **summary.to_json()}
     assert card["result"]["versions"]["torch"] == torch.__version__
     with open(out / "epochs.csv", newline="") as file:
         epochs = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in epochs] == [0, 1, 2]
-    assert float(epochs[-1]["loss"]) == summary["loss"]
+    assert float(epochs[-1]["loss"]) == summary.loss
     assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").iterdir())
     assert not (out / "checkpoint.pt").exists()

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from ddrs.errors import StoreError
+from ddrs.inputs import Point
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
-from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
 from ddrs.memory.view import sketches
 from ddrs.proof.certificate import ABSTAIN
@@ -140,7 +140,7 @@ def test_a_writer_reads_what_was_committed_while_it_waited_whatever_the_isolatio
             while postgres.execute(locks) == [(0,)]:
                 time.sleep(0.01)
             head = one._view.catch_up(transaction)
-            other = Entry(2, point(as_array([0.5])), Resolution(1, 0.5, "inherited"), 2, 1.0)
+            other = Entry(2, Point.of([0.5]), Resolution(1, 0.5, "inherited"), 2, 1.0)
             transaction.append([other], sketches([other.point]), head)
 
         one._store.run(work, write=True)

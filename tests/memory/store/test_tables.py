@@ -4,11 +4,11 @@ from sqlalchemy import create_engine, delete, insert, inspect, update
 from sqlalchemy.exc import IntegrityError
 
 from ddrs.errors import StoreError
+from ddrs.inputs import Point
 from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.points import as_array, point
 from ddrs.memory.regions import Resolution
-from ddrs.memory.sketch import SIZE
+from ddrs.memory.sketch import SKETCH_SIZE
 from ddrs.memory.store.tables import (
     SCHEMA_VERSION,
     Head,
@@ -31,10 +31,10 @@ def entries(first, last):
     """Entries `first`, ..., `last`, each of another input, and their sketches."""
     numbers = range(first, last + 1)
     made = [
-        Entry(n, point(as_array([n / 7, -n])), Resolution(n, n / 3, "own", f"e{n}"), n, n / 2)
+        Entry(n, Point.of([n / 7, -n]), Resolution(n, n / 3, "own", f"e{n}"), n, n / 2)
         for n in numbers
     ]
-    return made, np.outer(list(numbers), np.ones(SIZE)).astype(np.float32)
+    return made, np.outer(list(numbers), np.ones(SKETCH_SIZE)).astype(np.float32)
 
 
 def test_a_fresh_store_says_what_it_is_and_holds_nothing(transaction):
@@ -76,7 +76,7 @@ def test_the_chain_begins_with_the_facts_at_the_first_entry(transaction):
 def test_appending_nothing_changes_nothing(transaction):
     made, sketches = entries(1, 3)
     before = transaction.append(made, sketches, transaction.head())
-    assert transaction.append([], np.empty((0, SIZE), np.float32), before) == before
+    assert transaction.append([], np.empty((0, SKETCH_SIZE), np.float32), before) == before
     assert transaction.head() == before
 
 

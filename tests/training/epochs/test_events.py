@@ -6,7 +6,7 @@ import pytest
 
 from ddrs.errors import RunError
 from ddrs.training.epochs.events import EpochEvents
-from support.epochs import SCALES, fixed, read_events, read_tags, room, varied
+from support.epochs import SIGMA_BOUNDS, fixed, read_events, read_tags, room, varied
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def folder(tmp_path):
     return tmp_path / "tensorboard"
 
 
-def write(folder, history, scales=None):
-    events = EpochEvents(folder, scales)
+def write(folder, history, sigma_bounds=None):
+    events = EpochEvents(folder, sigma_bounds)
     for metrics in history:
         events.add(metrics)
     events.close()
@@ -41,7 +41,7 @@ def test_an_accuracy_that_is_not_measured_is_not_shown(folder):
 
 
 def test_scales_are_a_histogram(folder):
-    write(folder, varied(3), SCALES)
+    write(folder, varied(3), SIGMA_BOUNDS)
     tags = read_tags(folder)
     last = tags["sigma/distribution"][2]
 
@@ -76,7 +76,7 @@ def test_epochs_done_again_take_the_place_of_the_first_ones(folder):
 @pytest.mark.parametrize("more", [0, 1, 100])
 def test_a_full_disk_loses_no_epoch_before(folder, more):
     history = varied(6)
-    events = EpochEvents(folder, SCALES)
+    events = EpochEvents(folder, SIGMA_BOUNDS)
     for metrics in history[:4]:
         events.add(metrics)
     (path,) = folder.iterdir()

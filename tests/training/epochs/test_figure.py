@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ddrs.training.epochs.figure import draw_training
-from support.epochs import SCALES, fixed, varied
+from support.epochs import SIGMA_BOUNDS, fixed, varied
 
 
 def points(line):
@@ -38,7 +38,7 @@ def test_the_best_epoch_on_validation_is_marked():
 
 
 def test_scales_have_a_panel_of_shares_and_lines():
-    figure = draw_training(varied(3), SCALES)
+    figure = draw_training(varied(3), SIGMA_BOUNDS)
     scales, bar = figure.axes[2:]
     (mesh,) = scales.collections
     shares = np.ma.getdata(mesh.get_array())
@@ -61,7 +61,7 @@ def test_scales_have_a_panel_of_shares_and_lines():
 
 def test_epochs_that_are_not_there_are_left_white():
     history = [varied(8)[epoch] for epoch in (4, 7)]
-    (mesh,) = draw_training(history, SCALES).axes[2].collections
+    (mesh,) = draw_training(history, SIGMA_BOUNDS).axes[2].collections
     shares = np.ma.filled(mesh.get_array(), 0)
 
     assert shares.sum(axis=0).tolist() == [1, 0, 0, 1]
@@ -91,7 +91,7 @@ def test_legends_lie_outside_the_data_and_nothing_warns(epochs):
     history = [replace(varied(16)[min(e, 15)], epoch=e) for e in range(epochs)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = draw_training(history, SCALES)
+        figure = draw_training(history, SIGMA_BOUNDS)
         figure.draw_without_rendering()
     width, height = figure.bbox.size
     for axes in figure.axes[1:3]:

@@ -8,7 +8,7 @@ from PIL import Image
 from ddrs.errors import RunError
 from ddrs.training.epochs import log as epochs
 from ddrs.training.epochs.log import EpochLog, read_epochs
-from support.epochs import SCALES, fixed, read_tags, room, varied
+from support.epochs import SIGMA_BOUNDS, fixed, read_tags, room, varied
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def drawn(monkeypatch):
     """How many epochs each drawing had; nothing is drawn."""
     counts = []
     monkeypatch.setattr(
-        epochs, "draw_training", lambda history, scales: counts.append(len(history))
+        epochs, "draw_training", lambda history, sigma_bounds: counts.append(len(history))
     )
     monkeypatch.setattr(epochs, "write_figure", lambda figure, path: path.write_bytes(b"drawn"))
     return counts
 
 
-def record(directory, history, scales=None):
-    with EpochLog(directory, scales=scales) as log:
+def record(directory, history, sigma_bounds=None):
+    with EpochLog(directory, sigma_bounds=sigma_bounds) as log:
         for metrics in history:
             log.add(metrics)
 
@@ -46,18 +46,18 @@ def exact(history):
 
 
 @pytest.mark.parametrize(
-    ("history", "scales"),
-    [(fixed(3), None), (fixed(3, [0.1, 1 / 3, 1e-20]), None), (varied(5), SCALES)],
+    ("history", "sigma_bounds"),
+    [(fixed(3), None), (fixed(3, [0.1, 1 / 3, 1e-20]), None), (varied(5), SIGMA_BOUNDS)],
 )
-def test_what_is_added_is_read_back_exactly(tmp_path, drawn, history, scales):
-    record(tmp_path, history, scales)
+def test_what_is_added_is_read_back_exactly(tmp_path, drawn, history, sigma_bounds):
+    record(tmp_path, history, sigma_bounds)
 
     assert exact(read_epochs(tmp_path / "epochs.csv")) == exact(history)
     assert list(read_tags(tmp_path / "tensorboard")["loss"]) == [m.epoch for m in history]
 
 
 def test_the_table_is_plain(tmp_path, drawn):
-    record(tmp_path, [replace(varied(1)[0], epoch=7, validation_accuracy=None)], SCALES)
+    record(tmp_path, [replace(varied(1)[0], epoch=7, validation_accuracy=None)], SIGMA_BOUNDS)
 
     assert (tmp_path / "epochs.csv").read_text() == (
         "epoch,loss,noisy_accuracy,seconds,validation_accuracy,"
@@ -67,7 +67,7 @@ def test_the_table_is_plain(tmp_path, drawn):
 
 
 def test_each_epoch_is_there_when_it_is_added(tmp_path, drawn):
-    with EpochLog(tmp_path, scales=None) as log:
+    with EpochLog(tmp_path, sigma_bounds=None) as log:
         assert contents(tmp_path) == {}
         for count, metrics in enumerate(fixed(3), start=1):
             log.add(metrics)
@@ -107,7 +107,7 @@ def test_an_epoch_added_twice_is_shown_once(tmp_path, drawn):
 
 def test_the_picture_is_drawn_first_then_when_it_is_old_and_last(tmp_path, drawn, clock):
     history = fixed(6)
-    with EpochLog(tmp_path, scales=None) as log:
+    with EpochLog(tmp_path, sigma_bounds=None) as log:
         log.add(history[0])
         clock[0] += 60
         log.add(history[1])
@@ -130,27 +130,27 @@ def test_a_log_without_epochs_leaves_nothing(tmp_path):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("history", "scales"), [(fixed(1), None), (varied(8), SCALES)])
-def test_the_picture_is_a_whole_png(tmp_path, history, scales):
-    record(tmp_path, history, scales)
+@pytest.mark.parametrize(("history", "sigma_bounds"), [(fixed(1), None), (varied(8), SIGMA_BOUNDS)])
+def test_the_picture_is_a_whole_png(tmp_path, history, sigma_bounds):
+    record(tmp_path, history, sigma_bounds)
 
     with Image.open(io.BytesIO((tmp_path / "training.png").read_bytes())) as image:
         image.load()
         assert image.format == "PNG"
-        assert image.size == ((1260, 504) if scales is None else (1860, 504))
+        assert image.size == ((1260, 504) if sigma_bounds is None else (1860, 504))
     assert sorted(os.listdir(tmp_path)) == ["epochs.csv", "tensorboard", "training.png"]
 
 
 def test_a_full_disk_leaves_every_file_whole_and_the_log_goes_on(tmp_path, drawn):
     history = varied(6)
-    record(tmp_path, history[:4], SCALES)
+    record(tmp_path, history[:4], SIGMA_BOUNDS)
     before = contents(tmp_path)
     for limit in (0, len(before["epochs.csv"])):
-        log = EpochLog(tmp_path, scales=SCALES)
+        log = EpochLog(tmp_path, sigma_bounds=SIGMA_BOUNDS)
         with room(limit), pytest.raises(RunError, match=r"epochs\.csv: File too large"), log:
             log.add(history[4])
         assert contents(tmp_path) == before
-    record(tmp_path, history[3:], SCALES)
+    record(tmp_path, history[3:], SIGMA_BOUNDS)
     assert read_epochs(tmp_path / "epochs.csv") == history
     assert list(read_tags(tmp_path / "tensorboard")["loss"]) == list(range(6))
 
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_the_picture_before(tmp_path):
     history = fixed(3)
     record(tmp_path, history[:2])
     before = contents(tmp_path)
-    log = EpochLog(tmp_path, scales=None)
+    log = EpochLog(tmp_path, sigma_bounds=None)
     with room(10_000), pytest.raises(RunError, match="cannot write the figure"), log:
         log.add(history[2])  # the rest of it is small
 
@@ -186,7 +186,7 @@ def test_a_directory_that_is_not_there_is_one_error(tmp_path):
 
 
 def interrupted(directory, history, at_the_end=lambda: None):
-    with EpochLog(directory, scales=None) as log:
+    with EpochLog(directory, sigma_bounds=None) as log:
         for metrics in history:
             log.add(metrics)
         at_the_end()
@@ -231,12 +231,12 @@ def damaged(text):
 
 @pytest.mark.parametrize("damage", list(damaged("1\n2\n3\n")))
 def test_a_damaged_table_is_one_error_and_is_kept(tmp_path, drawn, damage):
-    record(tmp_path, varied(2), SCALES)
+    record(tmp_path, varied(2), SIGMA_BOUNDS)
     path = tmp_path / "epochs.csv"
     path.write_text(damaged(path.read_text())[damage])
     before = contents(tmp_path)
 
-    for read in (lambda: read_epochs(path), lambda: record(tmp_path, varied(3)[2:], SCALES)):
+    for read in (lambda: read_epochs(path), lambda: record(tmp_path, varied(3)[2:], SIGMA_BOUNDS)):
         with pytest.raises(RunError, match="move the file away to go on") as caught:
             read()
         assert str(path) in str(caught.value)

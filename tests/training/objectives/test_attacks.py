@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from ddrs.networks.noisy import noisy_scores
 from ddrs.training.objectives.attacks import ATTACKS, ddn, pgd
-from ddrs.training.objectives.noisy import noisy_scores, smoothed_loss
+from ddrs.training.objectives.noisy import smoothed_loss
 from support import objective_reference as reference
 from support.classifiers import Table
 from support.objective_reference import Network, batch, sigmas

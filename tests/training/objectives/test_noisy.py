@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from ddrs.noise.distributions import NOISES
-from ddrs.training.objectives.noisy import add_noise, draw, noisy_scores, smoothed_loss
-from support.classifiers import Recorder, Table
+from ddrs.training.objectives.noisy import draw, smoothed_loss
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
@@ -15,27 +14,6 @@ def test_draws_are_those_of_the_noise_with_the_batch_first(noise):
     assert draws.dtype == x.dtype
     expected = noise.sample_like(x.new_empty(5, 4, 2, 3), torch.Generator().manual_seed(1))
     assert torch.equal(draws, expected)
-
-
-def test_each_example_has_its_own_scale_in_the_type_of_the_input():
-    x, draws = torch.ones(3, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    noisy = add_noise(x, torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64), draws)
-    assert noisy.dtype == torch.float32
-    assert noisy.tolist() == [[1, 1], [4, 5], [3.5, 4]]
-
-
-def test_scores_keep_examples_and_copies_apart():
-    model, generator = Table(6, 4), torch.Generator().manual_seed(0)
-    x = torch.rand(3, 2, 3, generator=generator, dtype=torch.float64)
-    draws = torch.randn(3, 5, 2, 3, generator=generator, dtype=torch.float64)
-    sigma = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
-    recorder = Recorder(model)
-    scores = noisy_scores(recorder, x, sigma, draws)
-    assert recorder.batches == [15]
-    for row in range(3):
-        for copy in range(5):
-            expected = model((x[row] + sigma[row] * draws[row, copy])[None])[0]
-            assert torch.allclose(scores[row, copy], expected, rtol=1e-12)
 
 
 def test_the_smoothed_loss_takes_the_mean_of_probabilities():

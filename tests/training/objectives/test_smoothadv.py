@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ddrs.errors import ConfigurationError, InputError
+from ddrs.networks.noisy import noisy_scores
 from ddrs.noise.distributions import NOISES, Gaussian
-from ddrs.training.objectives.noisy import noisy_scores, smoothed_loss
+from ddrs.training.objectives.noisy import smoothed_loss
 from ddrs.training.objectives.smoothadv import SmoothAdv, adversarial_examples
 from support import objective_reference as reference
 from support.classifiers import Normalised, Recorder, Table

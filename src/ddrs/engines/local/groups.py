@@ -3,12 +3,9 @@
 __all__ = ["GroupSize"]
 
 GROUP_SECONDS = 4.0  # a kill costs about this much work,
-
-LONGEST_GROUP = 60.0  # and up to this much where inputs are faster together
-
-FASTER = 1.2
-
-LARGEST_GROUP = 512
+LONGEST_GROUP_SECONDS = 60.0  # and up to this much where inputs are faster together
+WORTHWHILE_GAIN = 1.2  # inputs per second, over the best size so far
+LARGEST_GROUP = 512  # inputs
 
 
 class GroupSize:
@@ -16,17 +13,20 @@ class GroupSize:
 
     Votes of one input fill the processor, but the steps of Algorithm 1 are of one noisy copy: there
     a group of 16 takes a third of the time. So the size is doubled for as long as that pays.
+
+    Attributes:
+        size: inputs of the next group.
     """
 
     def __init__(self) -> None:
-        self.now = 1
+        self.size = 1
         self._best, self._rate = 1, 0.0
 
-    def took(self, seconds: float) -> None:
-        """Say how long a group of this size took."""
-        rate = self.now / max(seconds, 1e-9)
-        size = min(int(GROUP_SECONDS * rate), 8 * self.now)
-        if rate > FASTER * self._rate:
-            self._best, self._rate = self.now, rate
-            size = max(size, min(2 * self.now, int(LONGEST_GROUP * rate)))
-        self.now = min(max(size, self._best), LARGEST_GROUP)
+    def record(self, seconds: float) -> None:
+        """Note how long a group of this size took, and set the next size."""
+        rate = self.size / max(seconds, 1e-9)
+        size = min(int(GROUP_SECONDS * rate), 8 * self.size)
+        if rate > WORTHWHILE_GAIN * self._rate:
+            self._best, self._rate = self.size, rate
+            size = max(size, min(2 * self.size, int(LONGEST_GROUP_SECONDS * rate)))
+        self.size = min(max(size, self._best), LARGEST_GROUP)

@@ -3,12 +3,11 @@
 import io
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -18,12 +17,15 @@ from torch import nn
 from ddrs import data, models
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar, duration
-from ddrs.errors import RunError, one_line
-from ddrs.files import write_atomically
+from ddrs.errors import RunError
+from ddrs.files import write
 from ddrs.jobs.train import TrainJob
+from ddrs.jobs.train_config import TrainingResult, TrainRunConfig
 from ddrs.networks.identity import model_digest
-from ddrs.runs.directory import Run, read_summary
-from ddrs.training.checkpoint import read_scales
+from ddrs.runs.directory import Run
+from ddrs.runs.summary import TrainingSummary
+from ddrs.runs.table import read_training_summary
+from ddrs.training.checkpoint import read_sigmas
 from ddrs.training.epochs.log import EpochLog
 from ddrs.training.estimates import Estimate, estimate
 from ddrs.training.loop import NOT_FINITE_FILE, train
@@ -35,7 +37,7 @@ from ddrs.version import __version__
 
 __all__ = ["dry_run", "train_run"]
 
-CHECKPOINT_FILE, SCALES_FILE = "checkpoint.pt", "sigmas.npy"
+CHECKPOINT_FILE, SIGMAS_FILE = "checkpoint.pt", "sigmas.npy"
 LIBRARIES = ("torch", "numpy", "accelerate", "transformers")
 
 
@@ -45,7 +47,7 @@ def train_run(
     *,
     quiet: bool = False,
     on_message: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
+) -> TrainingSummary:
     """Train into a run directory that `models.load` reads; go on where an earlier call stopped.
 
     Several processes that make the same call train together; the first one writes.
@@ -64,42 +66,33 @@ def train_run(
     """
     dataset = data.load(job.data, "train")
     start = _start(job, dataset)
-    config = {
-        "kind": "train",
-        "data": job.data,
-        "arch": start.arch,
-        "num_classes": dataset.num_classes,
-        "input_shape": list(dataset.shape),
-        "examples": len(dataset),
-        "init": job.init,
-        "partial_init": job.partial_init,
-        "start_digest": model_digest(start.module, "fp32"),
-        **asdict(job.training),
-        "version": __version__,
-    }
+    config = TrainRunConfig(
+        data=job.data,
+        arch=start.arch,
+        num_classes=dataset.num_classes,
+        input_shape=tuple(dataset.shape),
+        examples=len(dataset),
+        init=job.init,
+        partial_init=job.partial_init,
+        start_digest=model_digest(start.module, "fp32"),
+        training=job.training,
+        version=__version__,
+    )
     workers = Workers()
     first = workers.rank == 0
     with workers.together(), Run(out, config) if first else nullcontext() as run:
-        finished = run is not None and run.summary is not None
-        if workers.total(torch.tensor([int(finished)])).item():
-            if run is not None:
-                _clear(run.path)
-            return read_summary(out) or {}
+        finished = None if run is None else read_training_summary(run.path)
+        if workers.total(torch.tensor([int(finished is not None)])).item():
+            return _of_finished(Path(out), run)
         if start.report and first:
             on_message(start.report)
         with (
-            EpochLog(Path(out), scales=job.training.scale_bounds) if first else nullcontext() as log
+            EpochLog(Path(out), sigma_bounds=job.training.sigma_bounds)
+            if first
+            else nullcontext() as log
         ):
             history = _train(start.module, dataset, job, Path(out), log, quiet=quiet)
-        summary = {
-            "epochs": len(history),
-            "examples": len(dataset),
-            "held_out": held_out(len(dataset), job.training.validation),
-            "best_epoch": best_epoch(history),
-            **_figures(history[best_epoch(history)]),
-            "seconds": sum(epoch.seconds for epoch in history),
-            "model_digest": model_digest(start.module, "fp32"),
-        }
+        summary = _summary(history, dataset, job, start.module)
         if run is not None:
             _write(run, start, job.training.objective(), summary)
         return summary
@@ -163,29 +156,58 @@ def _in_words(metrics: EpochMetrics, left: int) -> str:
     return f"loss {metrics.loss:.3f}, accuracy {accuracy:.3f}{more}"
 
 
-def _figures(metrics: EpochMetrics) -> dict[str, float | None]:
-    return {
-        name: getattr(metrics, name) for name in ("loss", "noisy_accuracy", "validation_accuracy")
-    }
+def _summary(
+    history: Sequence[EpochMetrics], dataset: Dataset, job: TrainJob, model: nn.Module
+) -> TrainingSummary:
+    best = history[best_epoch(history)]
+    return TrainingSummary(
+        epochs=len(history),
+        examples=len(dataset),
+        held_out=held_out(len(dataset), job.training.validation),
+        best_epoch=best.epoch,
+        loss=best.loss,
+        noisy_accuracy=best.noisy_accuracy,
+        validation_accuracy=best.validation_accuracy,
+        seconds=sum(epoch.seconds for epoch in history),
+        model_digest=model_digest(model, "fp32"),
+    )
 
 
-def _write(run: Run, start: models.Start, objective: Objective, summary: Mapping[str, Any]) -> None:
+def _of_finished(path: Path, run: Run[TrainRunConfig] | None) -> TrainingSummary:
+    """The summary of a run that was there already; the process that writes tidies up first."""
+    if run is not None:
+        _clear(path)
+    summary = read_training_summary(path)
+    if summary is None:
+        raise RunError(f"{path} was finished, and its summary is gone: run the same command again")
+    return summary
+
+
+def _write(
+    run: Run[TrainRunConfig],
+    start: models.Start,
+    objective: Objective,
+    summary: TrainingSummary,
+) -> None:
     """Write the model and what describes it; the summary, which says that all is there, last."""
     checkpoint = run.path / CHECKPOINT_FILE
     table = io.BytesIO()
-    np.save(table, read_scales(checkpoint).numpy())
+    np.save(table, read_sigmas(checkpoint).numpy())
     models.save_architecture(start.module, run.path / models.ARCHITECTURE_FOLDER)
-    try:
-        # Copies, because the format holds no two tensors that share their storage.
-        weights = {name: value.clone() for name, value in start.module.state_dict().items()}
-        write_atomically(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights))
-        write_atomically(run.path / SCALES_FILE, table.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write in {run.path}: {one_line(error)}") from error
+    # Copies, because the format holds no two tensors that share their storage.
+    weights = {name: value.clone() for name, value in start.module.state_dict().items()}
+    write(run.path / models.WEIGHTS_FILE, safetensors.torch.save(weights), "weights")
+    write(run.path / SIGMAS_FILE, table.getvalue(), "sigmas")
     versions = {"python": platform.python_version(), "ddrs": __version__}
     versions |= {name: version(name) for name in LIBRARIES if name in sys.modules}
-    described = {"start": start.report, "objective": asdict(objective), "versions": versions}  # type: ignore[call-overload]
-    run.write_result({**described, **summary})
+    run.write_result(
+        TrainingResult(
+            start=start.report,
+            objective=asdict(objective),
+            versions=versions,
+            summary=summary,
+        )
+    )
     run.write_summary(summary)
     _clear(run.path)
 

@@ -1,7 +1,7 @@
-"""Stores of earlier versions, brought up to date: one function a version, in one transaction each.
+"""Stores of earlier versions, brought up to date: one function and one transaction per version.
 
-The tables of the old version are described here as they were, so that what they were made by can
-change and this does not.
+The tables of the old version are described here as they were, so that the code that made
+them can change and this does not.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from sqlalchemy.types import Double
 
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.store.tables import SCHEMA_VERSION, Transaction, meta
+from ddrs.memory.store.tables import ROWS_PER_QUERY, SCHEMA_VERSION, Transaction, meta
 from ddrs.memory.view import read_shape, sketches
 
 __all__ = ["MIGRATIONS", "upgrade"]
@@ -67,14 +67,15 @@ def _from_1(transaction: Transaction) -> None:
         transaction.set_meta(**kept)
     head = transaction.head()
     entries = _entries_of_1(transaction, shape)
-    while some := list(islice(entries, 256)):
-        head = transaction.append(some, sketches([entry.point for entry in some]), head)
+    while rows := list(islice(entries, ROWS_PER_QUERY)):
+        head = transaction.append(rows, sketches([entry.point for entry in rows]), head)
     connection.execute(text("DROP TABLE regions_1"))
 
 
 def _entries_of_1(transaction: Transaction, shape: tuple[int, ...]) -> Iterator[Entry]:
     query = select(_version_1).order_by(_version_1.c.id)
-    rows = transaction.connection.execute(query, execution_options={"yield_per": 256}).mappings()
+    options = {"yield_per": ROWS_PER_QUERY}
+    rows = transaction.connection.execute(query, execution_options=options).mappings()
     for number, row in enumerate(rows, start=1):
         try:
             if row["id"] != number:

@@ -14,7 +14,7 @@ from ddrs.errors import MissingDependencyError, StoreError
 
 __all__ = ["PostgreSQL"]
 
-LOCK = 0x64647273  # the advisory lock of everybody who writes to a memory: "ddrs"
+ADVISORY_LOCK = 0x64647273  # "ddrs": of everybody who writes to a memory
 
 # Appendix A of PostgreSQL's manual: error codes.
 REASONS = {
@@ -24,7 +24,7 @@ REASONS = {
     "25006": "cannot be written: the server or this user may only read",
     "42501": "cannot be used: this user lacks the rights",
 }
-LONGEST = 2**31 - 1  # milliseconds that PostgreSQL can count
+MOST_MILLISECONDS = 2**31 - 1  # that PostgreSQL can count
 
 
 class PostgreSQL:
@@ -41,7 +41,7 @@ class PostgreSQL:
     def __init__(self, url: URL, timeout: float) -> None:
         self.name = url.difference_update_query(["password"]).render_as_string(hide_password=True)
         self._timeout = timeout
-        seconds = min(max(2, round(timeout)), LONGEST // 1000)
+        seconds = min(max(2, round(timeout)), MOST_MILLISECONDS // 1000)
         try:
             self.engine = create_engine(
                 url.set(drivername="postgresql+psycopg"),
@@ -85,9 +85,11 @@ class PostgreSQL:
             # Whatever the database is set to: a snapshot would be older than the lock.
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"))
             connection.execute(text("SET LOCAL synchronous_commit = 'on'"))
-            patience = min(max(1, round(1000 * self._timeout)), LONGEST)  # 0 would be for ever
+            patience = min(
+                max(1, round(1000 * self._timeout)), MOST_MILLISECONDS
+            )  # 0 would be for ever
             connection.execute(text(f"SET LOCAL lock_timeout = {patience}"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         else:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 

@@ -25,7 +25,7 @@ __all__ = ["Store"]
 
 T = TypeVar("T")
 
-PAUSE = 0.1  # seconds between attempts to reach a database that is gone
+RETRY_SECONDS = 0.1  # between attempts to reach a database that is gone
 
 
 def _database(url: URL, timeout: float, read_only: bool) -> Database:
@@ -99,7 +99,7 @@ class Store:
                         f"within {self._timeout:g} s and whether the answers of this call were "
                         "stored is not known: ask for them again"
                     ) from error
-                time.sleep(PAUSE)
+                time.sleep(RETRY_SECONDS)
 
     def _once(self, work: Callable[[Transaction], T], write: bool) -> T:
         if self._closed:

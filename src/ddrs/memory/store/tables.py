@@ -27,7 +27,17 @@ from ddrs.memory.chain import genesis, link
 from ddrs.memory.entries import Entry, input_row, region_row
 from ddrs.memory.sketch import Sketch
 
-__all__ = ["SCHEMA_VERSION", "Head", "Transaction", "head", "inputs", "meta", "regions", "tables"]
+__all__ = [
+    "ROWS_PER_QUERY",
+    "SCHEMA_VERSION",
+    "Head",
+    "Transaction",
+    "head",
+    "inputs",
+    "meta",
+    "regions",
+    "tables",
+]
 
 SCHEMA_VERSION = 2
 
@@ -72,7 +82,7 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-SOME = 256  # rows that are held or named at once
+ROWS_PER_QUERY = 256  # that are read, or asked for by name, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +114,29 @@ class Transaction:
         return Head(*rows[0])
 
     def index_rows(self, after: int) -> Iterator[Sequence[RowMapping]]:
-        """`id, radius, sketch` of the rows with `id > after`, in order, some at a time."""
+        """`id, radius, sketch` of the rows with `id > after`, in order, in pieces."""
         columns = select(regions.c.id, regions.c.radius, regions.c.sketch)
-        return self._stream(columns.where(regions.c.id > after).order_by(regions.c.id), 16 * SOME)
+        return self._stream(
+            columns.where(regions.c.id > after).order_by(regions.c.id), 16 * ROWS_PER_QUERY
+        )
 
-    def rows(self, some: int) -> Iterator[Sequence[RowMapping]]:
-        """All rows with their inputs, in order, `some` at a time."""
-        return self._stream(_whole().order_by(regions.c.id), some)
+    def rows(self, at_once: int) -> Iterator[Sequence[RowMapping]]:
+        """All rows with their inputs, in order, `at_once` at a time."""
+        return self._stream(_whole().order_by(regions.c.id), at_once)
 
-    def get(self, numbers: Sequence[int], some: int) -> Iterator[Sequence[RowMapping]]:
-        """The rows with these ids and their inputs, `some` at a time."""
-        for low in range(0, len(numbers), some):
-            query = _whole().where(regions.c.id.in_(numbers[low : low + some]))
+    def get(self, numbers: Sequence[int], at_once: int) -> Iterator[Sequence[RowMapping]]:
+        """The rows with these ids and their inputs, `at_once` at a time."""
+        for low in range(0, len(numbers), at_once):
+            query = _whole().where(regions.c.id.in_(numbers[low : low + at_once]))
             yield self.connection.execute(query).mappings().all()
 
     def find(self, digests: Sequence[str]) -> dict[str, RowMapping]:
         """The rows of the inputs with these digests, by digest, without the inputs."""
         found: dict[str, RowMapping] = {}
-        for low in range(0, len(digests), SOME):
-            query = select(regions).where(regions.c.input_digest.in_(digests[low : low + SOME]))
+        for low in range(0, len(digests), ROWS_PER_QUERY):
+            query = select(regions).where(
+                regions.c.input_digest.in_(digests[low : low + ROWS_PER_QUERY])
+            )
             found |= {row["input_digest"]: row for row in self.connection.execute(query).mappings()}
         return found
 
@@ -131,7 +145,7 @@ class Transaction:
 
         Args:
             entries: with the ids that follow.
-            sketches: `[len(entries), SIZE]`.
+            sketches: `[len(entries), SKETCH_SIZE]`.
             before: the head so far.
         """
         if not entries:
@@ -167,8 +181,8 @@ class Transaction:
         self.set_meta(schema_version=str(SCHEMA_VERSION), norm=norm)
         self.connection.execute(insert(head).values(id=1, entries=0, chain=""))
 
-    def _stream(self, query: Select[Any], some: int) -> Iterator[Sequence[RowMapping]]:
-        options = {"yield_per": some}
+    def _stream(self, query: Select[Any], at_once: int) -> Iterator[Sequence[RowMapping]]:
+        options = {"yield_per": at_once}
         yield from self.connection.execute(query, execution_options=options).mappings().partitions()
 
 

@@ -1,23 +1,27 @@
 """The URL that names a memory: read, and written so that it can be shown."""
 
 import os
-
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING
 
 from ddrs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 __all__ = ["parse_url", "shown_url"]
 
 _USE = "use memory://, sqlite:///file.db or postgresql://user@host/database"
 
 
-def parse_url(url: str) -> URL:
+def parse_url(url: str) -> "URL":
     """A checked URL: `memory://`, `sqlite:///` with an absolute path, or `postgresql://`.
 
     Raises:
         ConfigurationError: any other URL.
     """
+    from sqlalchemy import URL, make_url  # commands import this module and must start at once
+    from sqlalchemy.exc import ArgumentError
+
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError, TypeError, AttributeError) as error:

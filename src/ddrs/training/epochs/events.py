@@ -15,7 +15,7 @@ __all__ = ["EpochEvents"]
 
 
 class EpochEvents:
-    """A folder of event files, one for each time that a training was started or went on.
+    """A folder of event files, one for each time that a training was started or resumed.
 
     A file begins with the mark of a restart, at which TensorBoard forgets what the files before it
     have of its first epoch and of later ones. What is added is on disk at once: tensorboardX's own
@@ -23,13 +23,13 @@ class EpochEvents:
 
     Args:
         folder: it is made if it is not there.
-        scales: the least and the largest noise scale that an example may have; None where all have
+        sigma_bounds: the least and the largest sigma that an example may have; None where all have
             the same.
     """
 
-    def __init__(self, folder: Path, scales: tuple[float, float] | None) -> None:
+    def __init__(self, folder: Path, sigma_bounds: tuple[float, float] | None) -> None:
         self.folder = folder
-        self.scales = scales
+        self.sigma_bounds = sigma_bounds
         self._file: Any = None  # a RecordWriter, from the first epoch on
         self._whole = 0  # bytes of it that are complete epochs
 
@@ -43,7 +43,7 @@ class EpochEvents:
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        events = [Event(step=metrics.epoch, summary=_summary(metrics, self.scales))]
+        events = [Event(step=metrics.epoch, summary=_summary(metrics, self.sigma_bounds))]
         try:
             if self._file is None:
                 self.folder.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ class EpochEvents:
                 os.unlink(path)
 
 
-def _summary(metrics: EpochMetrics, scales: tuple[float, float] | None) -> Any:
+def _summary(metrics: EpochMetrics, sigma_bounds: tuple[float, float] | None) -> Any:
     """TensorBoard's record of an epoch."""
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.summary import histogram_raw, scalar
@@ -97,15 +97,15 @@ def _summary(metrics: EpochMetrics, scales: tuple[float, float] | None) -> Any:
         "sigma/max": metrics.sigma_max,
     }
     parts = [scalar(tag, value) for tag, value in values.items() if value is not None]
-    if scales is not None:
+    if sigma_bounds is not None:
         counts = np.asarray(metrics.sigma_counts)
-        edges = np.linspace(*scales, len(counts) + 1)
+        edges = np.linspace(*sigma_bounds, len(counts) + 1)
         middles = (edges[:-1] + edges[1:]) / 2  # all that is known for the sums
         parts.append(
             histogram_raw(
                 "sigma/distribution",
-                min=scales[0],  # read as the outer edges of the first and the last part
-                max=scales[1],
+                min=sigma_bounds[0],  # read as the outer edges of the first and the last part
+                max=sigma_bounds[1],
                 num=counts.sum(),
                 sum=counts @ middles,
                 sum_squares=counts @ middles**2,

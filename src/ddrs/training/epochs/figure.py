@@ -1,4 +1,4 @@
-"""A training as a picture: loss, accuracy and the scales of the examples, epoch by epoch."""
+"""A training as a picture: loss, accuracy and the sigma of each example, epoch by epoch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,23 +14,25 @@ if TYPE_CHECKING:  # a second of every start, for a few calls: imported where it
 
 __all__ = ["draw_training"]
 
-TRAINING, VALIDATION = COLOURS[:2]
-SHADES = ("#DCEAF4", "#0072B2", "#00263D")  # of a share of the examples, from few to all
-FEW = 30  # epochs whose values are told apart by dots
+TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+SHARE_COLOURS = ("#DCEAF4", "#0072B2", "#00263D")  # of a share of the examples, from few to all
+MOST_DOTTED = 30  # epochs up to which every value has a dot
 
 
-def draw_training(history: Sequence[EpochMetrics], scales: tuple[float, float] | None) -> "Figure":
+def draw_training(
+    history: Sequence[EpochMetrics], sigma_bounds: tuple[float, float] | None
+) -> "Figure":
     """The figure itself, not yet written; in it epochs count from 1.
 
     Args:
         history: at least one epoch, in order.
-        scales: the least and the largest noise scale that an example may have, for a panel of where
+        sigma_bounds: the least and the largest sigma that an example may have, for a panel of where
             they are; None where all have the same.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    varied = scales is not None and scales[0] < scales[1]
+    varied = sigma_bounds is not None and sigma_bounds[0] < sigma_bounds[1]
     figure = Figure(figsize=(15.5 if varied else 10.5, 4.2), layout="constrained")
     panels = figure.subplots(1, 3 if varied else 2)
     for axes in panels:
@@ -42,33 +44,33 @@ def draw_training(history: Sequence[EpochMetrics], scales: tuple[float, float] |
         )
     _draw_loss(panels[0], history)
     _draw_accuracy(panels[1], history)
-    if scales is not None and varied:
-        _draw_scales(panels[2], history, scales)
+    if sigma_bounds is not None and varied:
+        _draw_sigmas(panels[2], history, sigma_bounds)
     return figure
 
 
 def _draw_loss(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
-    _draw_line(axes, history, "loss", TRAINING, "training")
+    _draw_line(axes, history, "loss", TRAINING_COLOUR, "training")
     axes.set(title="training loss", ylabel="mean over the training examples")
     axes.set_ylim(bottom=0)
 
 
 def _draw_accuracy(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
-    _draw_line(axes, history, "noisy_accuracy", TRAINING, "training")
+    _draw_line(axes, history, "noisy_accuracy", TRAINING_COLOUR, "training")
     validated = {
         metrics.epoch: metrics.validation_accuracy
         for metrics in history
         if metrics.validation_accuracy is not None
     }
     if validated:
-        _draw_line(axes, history, "validation_accuracy", VALIDATION, "validation")
+        _draw_line(axes, history, "validation_accuracy", VALIDATION_COLOUR, "validation")
         best = best_epoch(history)
         axes.plot(
             [best + 1],
             [validated[best]],
             marker="*",
             markersize=13,
-            color=VALIDATION,
+            color=VALIDATION_COLOUR,
             markeredgecolor=INK,
             linestyle="none",
             label=f"best: {validated[best]:.3f} in epoch {best + 1}",
@@ -76,15 +78,17 @@ def _draw_accuracy(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
             zorder=4,
         )
     axes.set(
-        title="accuracy under noise", ylabel="fraction of examples classified rightly", ylim=(0, 1)
+        title="accuracy under noise",
+        ylabel="fraction of examples classified correctly",
+        ylim=(0, 1),
     )
     _legend_below(axes)
 
 
-def _draw_scales(
-    axes: "Axes", history: Sequence[EpochMetrics], scales: tuple[float, float]
+def _draw_sigmas(
+    axes: "Axes", history: Sequence[EpochMetrics], bounds: tuple[float, float]
 ) -> None:
-    """A column an epoch with the share of the examples in each part of the range, and lines."""
+    """A column per epoch with the share of the examples in each part of the range, and lines."""
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     first, last = history[0].epoch, history[-1].epoch
@@ -93,22 +97,22 @@ def _draw_scales(
     shares[:, [metrics.epoch - first for metrics in history]] = counts / counts.sum(axis=0)
     mesh = axes.pcolormesh(
         np.arange(first, last + 2) + 0.5,
-        np.linspace(*scales, len(counts) + 1),
+        np.linspace(*bounds, len(counts) + 1),
         np.ma.masked_equal(shares, 0),  # where nobody is, the panel stays white
-        cmap=LinearSegmentedColormap.from_list("shares", SHADES),
+        cmap=LinearSegmentedColormap.from_list("shares", SHARE_COLOURS),
         norm=PowerNorm(0.5, vmin=0, vmax=1),  # a few examples far out are seen too
     )
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
     bar.set_label("fraction of the training examples")
     _draw_line(axes, history, "sigma_min", INK, "least and largest", style="--")
     _draw_line(axes, history, "sigma_max", INK, None, style="--")
-    _draw_line(axes, history, "sigma_median", VALIDATION, "median")
-    margin = 0.02 * (scales[1] - scales[0])
+    _draw_line(axes, history, "sigma_median", VALIDATION_COLOUR, "median")
+    margin = 0.02 * (bounds[1] - bounds[0])
     axes.grid(visible=False)
     axes.set(
         title="sigma of each training example",
         ylabel="sigma (pixel values in [0, 1])",
-        ylim=(scales[0] - margin, scales[1] + margin),
+        ylim=(bounds[0] - margin, bounds[1] + margin),
     )
     _legend_below(axes)
 
@@ -127,7 +131,7 @@ def _draw_line(
         color=colour,
         linestyle=style,
         linewidth=1.8,
-        marker="o" if len(history) <= FEW else None,
+        marker="o" if len(history) <= MOST_DOTTED else None,
         markersize=4,
         label=label,
     )

@@ -1,6 +1,6 @@
 """What people see of a training, while it runs and after it, kept up epoch by epoch.
 
-epochs.csv      a row an epoch
+epochs.csv      a row per epoch
 tensorboard/    the same for TensorBoard
 training.png    the same as a picture, redrawn now and then
 """
@@ -16,11 +16,9 @@ from typing import Any, Self
 
 from ddrs.display.plots import write_figure
 from ddrs.errors import RunError, one_line
-from ddrs.files import replace_file
+from ddrs.files import write
 from ddrs.training.epochs.events import EpochEvents
 from ddrs.training.epochs.figure import draw_training
-
-# Not from ddrs.training: its loop chooses scales, which evaluation must know nothing of.
 from ddrs.training.metrics import EpochMetrics
 
 __all__ = ["EpochLog", "read_epochs"]
@@ -33,12 +31,12 @@ COLUMNS = [field.name for field in fields(EpochMetrics)]
 class EpochLog:
     """The epochs of a training, in a directory that shows them; a context manager.
 
-    It goes on from what is in the directory, and an epoch that is added replaces the one of its
+    It resumes from what is in the directory, and an epoch that is added replaces the one of its
     number and all that follow: a training that went back to a checkpoint does them again.
 
     Args:
         directory: of the run; it must be there.
-        scales: the least and the largest noise scale that an example may have; None where all have
+        sigma_bounds: the least and the largest sigma that an example may have; None where all have
             the same.
 
     Attributes:
@@ -48,12 +46,12 @@ class EpochLog:
         RunError: the epochs in the directory cannot be read.
     """
 
-    def __init__(self, directory: Path, *, scales: tuple[float, float] | None) -> None:
+    def __init__(self, directory: Path, *, sigma_bounds: tuple[float, float] | None) -> None:
         self.directory = directory
-        self.scales = scales
+        self.sigma_bounds = sigma_bounds
         table = directory / EPOCHS_FILE
         self.history = read_epochs(table) if table.exists() else []
-        self._events = EpochEvents(directory / EVENTS_FOLDER, scales)
+        self._events = EpochEvents(directory / EVENTS_FOLDER, sigma_bounds)
         self._drawn: list[EpochMetrics] | None = None
         self._drawn_at = 0.0
 
@@ -82,7 +80,7 @@ class EpochLog:
         """
         before = [epoch for epoch in self.history if epoch.epoch < metrics.epoch]
         history = [*before, metrics]
-        replace_file(self.directory / EPOCHS_FILE, _as_csv(history).encode(), "epochs")
+        write(self.directory / EPOCHS_FILE, _as_csv(history), "epochs")
         if len(before) < len(self.history):
             self._events.close()  # only a new file takes back what is in one
         self.history = history
@@ -91,7 +89,7 @@ class EpochLog:
             self._draw()
 
     def _draw(self) -> None:
-        write_figure(draw_training(self.history, self.scales), self.directory / FIGURE_FILE)
+        write_figure(draw_training(self.history, self.sigma_bounds), self.directory / FIGURE_FILE)
         self._drawn, self._drawn_at = self.history, time.monotonic()
 
 

@@ -19,7 +19,7 @@ Scores = Callable[[Tensor], Tensor]
 Attack = Callable[[Scores, Tensor, Tensor, Tensor, int], Tensor]
 
 NORM_FACTOR = 0.05
-"""DDN's norm shrinks or grows by this share a step (gamma of Rony et al. 2019)."""
+"""DDN's norm shrinks or grows by this share per step (gamma of Rony et al. 2019)."""
 
 LAST_STEP = 0.01
 """DDN's step length falls from 1 to this along a half cosine (Rony et al. 2019)."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ddrs.networks.noisy import add_noise
 from ddrs.noise.distributions import Noise
-from ddrs.training.objectives.noisy import add_noise
 
 __all__ = ["Gaussian"]
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean cross-entropy of f(x + sigma e) with y, one draw e an example, from any noise."""
+    """Mean cross-entropy of f(x + sigma e) with y, one draw e per example, from any noise."""
 
     def __call__(
         self,

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError
+from ddrs.networks.noisy import noisy_scores
 from ddrs.noise.distributions import Noise
-from ddrs.training.objectives.noisy import draw, noisy_scores, smoothed_loss
+from ddrs.training.objectives.noisy import draw, smoothed_loss
 
 __all__ = ["Macer", "macer_loss", "robustness_loss"]
 
@@ -29,7 +30,7 @@ def robustness_loss(
     Args:
         scores: `[batch, k, classes]` scores at k noisy copies.
         y: `[batch]` labels.
-        sigma: `[batch]` noise scales.
+        sigma: `[batch]` sigma of each example.
         noise: the smoothing distribution, whose radius formula is used.
         beta: inverse temperature.
         gamma: gap from which on an example is robust enough.
@@ -68,7 +69,7 @@ class Macer:
     """The mean of `macer_loss` over k noisy copies of each example.
 
     Args:
-        k: noise draws an example.
+        k: noise draws per example.
         weight: weight lambda of the robustness loss.
         gamma: gap from which on an example is robust enough, at most 10.
         beta: inverse temperature of the softmax in the robustness loss.

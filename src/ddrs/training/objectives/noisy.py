@@ -1,37 +1,18 @@
-"""Noisy copies of a batch, the scores at them, and what they say of the smoothed classifier."""
+"""Draws for a batch, and the loss of the smoothed classifier at noisy copies of it."""
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddrs.noise.distributions import Noise
 
-__all__ = ["add_noise", "draw", "noisy_scores", "smoothed_loss"]
+__all__ = ["draw", "smoothed_loss"]
 
 
 def draw(x: Tensor, copies: int, noise: Noise, generator: torch.Generator) -> Tensor:
-    """`[batch, copies, *input]` draws at scale 1 for the inputs `x` `[batch, *input]`."""
+    """`[batch, copies, *input]` draws at sigma 1 for the inputs `x` `[batch, *input]`."""
     return noise.sample_like(x.new_empty(len(x), copies, *x.shape[1:]), generator)
-
-
-def add_noise(x: Tensor, sigma: Tensor, draws: Tensor) -> Tensor:
-    """The noisy inputs x + sigma e; `x` and `draws` begin with the batch, `sigma` is `[batch]`."""
-    return x + sigma.to(x).view(-1, *[1] * (draws.ndim - 1)) * draws
-
-
-def noisy_scores(model: nn.Module, x: Tensor, sigma: Tensor, draws: Tensor) -> Tensor:
-    """`[batch, copies, classes]` scores at x + sigma e.
-
-    Args:
-        model: the base classifier; it sees all copies as one batch.
-        x: `[batch, *input]` inputs.
-        sigma: `[batch]` noise scales.
-        draws: `[batch, copies, *input]` noise e at scale 1.
-    """
-    noisy = add_noise(x.unsqueeze(1), sigma, draws)
-    scores: Tensor = model(noisy.flatten(0, 1))
-    return scores.reshape(*draws.shape[:2], -1)
 
 
 def smoothed_loss(scores: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""What a training objective is: a batch and its noise scales -> a loss."""
+"""What a training objective is: a batch and the sigma of each example -> a loss."""
 
-from typing import Protocol
+from dataclasses import Field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ __all__ = ["Objective"]
 
 class Objective(Protocol):
     """One training objective; its hyperparameters are the fields of a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __call__(
         self,
@@ -31,7 +34,7 @@ class Objective(Protocol):
             model: the base classifier, in training mode; it comes back as it was.
             x: `[batch, *input]` inputs.
             y: `[batch]` int64 labels.
-            sigma: `[batch]` noise scale of each example.
+            sigma: `[batch]` sigma of each example.
             noise: the smoothing distribution.
             generator: the only source of randomness.
 

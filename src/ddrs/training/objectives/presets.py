@@ -20,16 +20,14 @@ scripts crop to a random size and shape, which this library's crops do not.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ddrs.training.objectives.gaussian import Gaussian
 from ddrs.training.objectives.macer import Macer
 from ddrs.training.objectives.objective import Objective
 from ddrs.training.objectives.smoothadv import SmoothAdv
+from ddrs.training.schedules import Schedule
 
-__all__ = ["PRESETS", "TRAINING_PRESETS", "Schedule", "TrainingPreset"]
-
-Schedule = Literal["one-cycle", "cosine", "step"]
+__all__ = ["PRESETS", "TRAINING_PRESETS", "TrainingPreset"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class TrainingPreset:
 
     Attributes:
         epochs: passes over the examples.
-        batch_size: examples a step, in all processes together.
+        batch_size: examples per step, in all processes together.
         lr: the first learning rate, and the highest.
         schedule: how it falls.
         milestones: epochs after which it falls, for `"step"`.

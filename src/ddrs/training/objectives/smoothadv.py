@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.networks.frozen import frozen
+from ddrs.networks.noisy import noisy_scores
 from ddrs.noise.distributions import Noise
 from ddrs.training.objectives.attacks import ATTACKS
-from ddrs.training.objectives.noisy import draw, noisy_scores
+from ddrs.training.objectives.noisy import draw
 
 __all__ = ["SmoothAdv", "adversarial_examples"]
 
@@ -38,8 +39,8 @@ def adversarial_examples(
         model: the base classifier.
         x: `[batch, *input]` inputs in [0, 1].
         y: `[batch]` labels.
-        sigma: `[batch]` noise scales.
-        draws: `[batch, m, *input]` noise e at scale 1, the same for every step.
+        sigma: `[batch]` sigma of each example.
+        draws: `[batch, m, *input]` noise e at sigma 1, the same for every step.
         attack: a name in `ATTACKS`.
         epsilon: `[batch]` l2 radius of each input's ball, in the units of the input.
         steps: gradients to take.
@@ -80,7 +81,7 @@ class SmoothAdv:
         attack: `"pgd"` or `"ddn"`.
         epsilon: l2 radius of the attack, in the units of the input, or of sigma if `relative`.
         steps: attack steps T; DDN needs at least 2, because it never takes its last point.
-        m: noise draws an example.
+        m: noise draws per example.
         warmup: epsilon rises in equal parts over this many epochs; 1 is none.
         relative: epsilon is in units of each example's sigma.
 

@@ -1,0 +1,1 @@
+"""Studies made with `ddrs`, with what came of them."""

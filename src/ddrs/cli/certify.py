@@ -1,0 +1,86 @@
+"""`ddrs certify`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
+from ddrs.errors import ConfigurationError
+from ddrs.jobs.certify import CertifyJob, policy_settings
+from ddrs.sigma.policies import POLICIES, PolicyName
+
+__all__ = ["EPILOG", "certify"]
+
+EPILOG = "Example:  ddrs certify --data digits --model runs/model --policy search --out runs/new"
+
+_messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _settings_by_option() -> dict[str, dict[PolicyName, Option]]:
+    """The options that set something of a policy: by name, then by the policies that have it."""
+    found: dict[str, dict[PolicyName, Option]] = {}
+    for policy, kind in POLICIES.items():
+        for option in options_of(kind):
+            if option.field.name in policy_settings(policy):
+                found.setdefault(option.name, {})[policy] = option
+    return found
+
+
+SETTINGS = _settings_by_option()
+
+
+def _setting_options() -> list[Option]:
+    """One option for each setting, under a heading that names the policies that have it."""
+    return [
+        replace(next(iter(owners.values())), panel=f"Policy {' and '.join(owners)}")
+        for owners in SETTINGS.values()
+    ]
+
+
+@takes([*options_of(CertifyJob), *_setting_options()])
+def certify(context: typer.Context, out: Out, **values: Any) -> None:
+    """Certify the inputs of a dataset; stopped at any moment, the same command goes on."""
+    given = given_options(context, values)
+    settings = _read_settings(given.get("policy", CertifyJob.policy), given)
+    job = CertifyJob(**read_options(CertifyJob, given), settings=settings)
+
+    from ddrs.engines.local.certify import certify_run
+    from ddrs.evaluation.comparison import compare, render
+    from ddrs.evaluation.metrics import DEFAULT_RADII
+    from ddrs.runs.table import read_run
+
+    summary = certify_run(job, out)
+    unrecorded = summary.memory.unrecorded
+    if unrecorded:
+        _messages.print(
+            f"note: {unrecorded} inputs are in no region of the read-only memory: their classes "
+            "are not recorded, and their radius is 0"
+        )
+    elif not summary.sound_together:
+        _messages.print(
+            "note: sigma or the classifier differs between inputs and the memory is off, so these "
+            "certificates are not sound together"
+        )
+    shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
+    typer.echo(render(shown))
+
+
+def _read_settings(policy: PolicyName, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the policy that are given.
+
+    Raises:
+        ConfigurationError: one is given that only other policies have.
+    """
+    settings = {}
+    for name in given.keys() & SETTINGS.keys():
+        owners = SETTINGS[name]
+        if policy not in owners:
+            option = next(iter(owners.values()))
+            raise ConfigurationError(
+                f"{option.flag} is an option of the policy {' and '.join(owners)}, not of {policy}"
+            )
+        settings[owners[policy].field.name] = owners[policy].read(given[name])
+    return settings

@@ -1,0 +1,287 @@
+"""What a certification is made for, decided to the last value: its `config.json`.
+
+torch is imported where a classifier is made, so that commands which only read runs start fast.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
+
+from ddrs.data.split import Split
+from ddrs.errors import ConfigurationError
+from ddrs.evaluation.metrics import DEFAULT_RADII
+from ddrs.jobs.certify import CertifyJob
+from ddrs.memory.store.urls import shown_url
+from ddrs.networks.precision import Precision
+from ddrs.noise.distributions import NOISES, Noise
+from ddrs.proof.bounds import Bound
+from ddrs.proof.stopping import Estimation, stopping_rule
+from ddrs.runs.decoding import decode
+from ddrs.runs.files import MEMORY_FILE
+from ddrs.sigma.fixed import FixedSigma
+from ddrs.sigma.gradient import GradientSigma
+from ddrs.sigma.policies import POLICIES
+from ddrs.sigma.policy import check_range
+from ddrs.sigma.search import SearchSigma
+from ddrs.smoothing.selection import Selection
+from ddrs.version import __version__
+
+if TYPE_CHECKING:
+    from ddrs.memory.memory import Memory
+    from ddrs.smoothing.alternatives import Alternatives
+    from ddrs.smoothing.classifier import SmoothedClassifier
+    from ddrs.votes.classifier import NoisyClassifier
+
+__all__ = ["CertifyConfig", "Policy", "SummarySettings"]
+
+Policy = FixedSigma | GradientSigma | SearchSigma
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyConfig:
+    """A certification, decided: what the job asked for and what its data and models made of it.
+
+    Two runs with equal configurations give the same rows. It is written whole; a key that a file
+    lacks has the default of its field (`from_json`).
+
+    Attributes:
+        data: dataset spec.
+        model: spec of the classifier.
+        weights: weights file, where the spec needs one.
+        alternatives: specs of further classifiers.
+        split: which part of the dataset.
+        policy: how sigma is chosen, with the sigma that it starts from.
+        noise: `"gaussian"` or `"uniform"`.
+        memory: `"run"`, `"none"`, or a URL as `shown_url` writes it.
+        read_only: whether nothing was stored in the memory.
+        n: estimation votes; the most of them, where a stopping rule is asked for.
+        at_radii: stop once it is settled which of these radii are certified; None for no such rule.
+        radius_tolerance: stop once more votes could add less than this; None for no such rule.
+        n0: selection votes.
+        selection: whose votes select the class; `"first"` for one classifier.
+        alpha: failure probability of one certificate.
+        bound: `"one-sided"` or `"two-sided"`.
+        limit: how many inputs were asked for, from the first; None for all.
+        seed: key of all randomness; None until the run directory has drawn one.
+        precision: `"fp32"` or `"bf16"`.
+        compile: whether compiled copies of the models vote.
+        inputs: how many inputs there are to certify.
+        num_classes: length of the models' outputs.
+        model_digest: SHA-256 of what is certified: of the classifier, or of several together.
+        model_digests: SHA-256 of each classifier, `model` first.
+        version: version of the library.
+
+    Raises:
+        ConfigurationError: a value that can never work.
+    """
+
+    data: str
+    model: str
+    weights: str | None = None
+    alternatives: tuple[str, ...] = ()
+    split: Split
+    policy: Policy
+    noise: str
+    memory: str
+    read_only: bool = False
+    n: int
+    at_radii: tuple[float, ...] | None = None
+    radius_tolerance: float | None = None
+    n0: int
+    selection: Selection = "first"
+    alpha: float
+    bound: Bound
+    limit: int | None = None
+    seed: int | None
+    precision: Precision
+    compile: bool
+    inputs: int
+    num_classes: int
+    model_digest: str
+    model_digests: tuple[str, ...]
+    version: str
+
+    def __post_init__(self) -> None:
+        if self.noise not in NOISES:
+            raise ConfigurationError(f"noise must be one of {', '.join(NOISES)}, got {self.noise}")
+        _ = self.estimation, self.sigma_range  # refuse what can never work
+
+    @classmethod
+    def of(cls, job: CertifyJob, alternatives: "Alternatives", inputs: int) -> Self:
+        """The configuration of a job.
+
+        Args:
+            job: what was asked.
+            alternatives: its classifiers, with the policy that chooses their sigma.
+            inputs: how many inputs there are to certify.
+        """
+        policy = cast(Policy, alternatives.policy)
+        memory = job.memory
+        if memory == "auto":
+            memory = "none" if alternatives.alone else "run"
+        elif memory not in ("run", "none"):
+            memory = shown_url(memory)
+        decided: dict[str, Any] = {
+            "policy": policy,
+            "memory": memory,
+            "selection": job.selection if job.alternatives else "first",  # one decides nothing
+            "inputs": inputs,
+            "num_classes": alternatives.classifiers[0].num_classes,
+            "model_digest": alternatives.digest,
+            "model_digests": tuple(each.digest for each in alternatives.classifiers),
+            "version": __version__,
+        }
+        names = [each.name for each in fields(cls) if each.name not in decided]
+        return cls(**{name: getattr(job, name) for name in names}, **decided)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `config.json` holds, in this order."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        policy = {"name": self.policy_name, **asdict(self.policy)}
+        return {"kind": "certify", **plain, "policy": policy}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The configuration that `to_json` wrote; further keys do no harm.
+
+        Early files have the keys `selection` and `model_digests` only where they made a difference:
+        without the first, several classifiers select the class together; without the other, there
+        is one classifier, and `model_digest` is its digest.
+
+        Raises:
+            TypeError, ValueError: it is not one.
+        """
+        if data.get("kind") != "certify":
+            raise ValueError("it is not of `ddrs certify`")
+        early: dict[str, Any] = {"model_digests": [data.get("model_digest")]}
+        if data.get("alternatives"):
+            early["selection"] = "all"
+        return decode(cls, {**early, **data, "policy": _policy(data.get("policy"))})
+
+    @property
+    def policy_name(self) -> str:
+        """The name of the policy in `POLICIES`."""
+        (name,) = [name for name, kind in POLICIES.items() if kind is type(self.policy)]
+        return name
+
+    @property
+    def estimation(self) -> Estimation:
+        """How many votes certify an input, and how surely."""
+        rule = stopping_rule(self.at_radii, self.radius_tolerance)
+        return Estimation(self.n, self.alpha, self.bound, rule)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The least and the largest sigma that the policy may choose."""
+        initial = self.policy.initial
+        low, high = getattr(self.policy, "low", initial), getattr(self.policy, "high", initial)
+        return check_range(initial, low, high)
+
+    @property
+    def smoothing_noise(self) -> Noise:
+        """The smoothing distribution."""
+        return NOISES[self.noise]
+
+    @property
+    def alone(self) -> bool:
+        """Whether the certificates of different inputs hold together without a memory."""
+        return not self.policy.per_input
+
+    @property
+    def summary_settings(self) -> "SummarySettings":
+        """What `summarise` takes from a configuration."""
+        rule = self.estimation.stopping
+        return {
+            "alone": self.alone,
+            "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
+            "n_at_most": self.n,
+            "question": None if rule is None else str(rule),
+        }
+
+    @property
+    def memory_is_its_own(self) -> bool:
+        """Whether no other run can have made a row; one that others share answers with theirs."""
+        return self.memory in ("none", "run")
+
+    def memory_url(self, run: Path) -> str:
+        """The URL of the memory, without a password; `run` is the run directory."""
+        if self.memory == "run":
+            return f"sqlite:///{(run / MEMORY_FILE).resolve()}"
+        return self.memory
+
+    def classifier(
+        self, classifiers: Sequence["NoisyClassifier"], memory: "Memory | None"
+    ) -> "SmoothedClassifier":
+        """The smoothed classifier of the run.
+
+        Args:
+            classifiers: the base classifiers, under `smoothing_noise`, `model` first.
+            memory: the open memory; None for none.
+
+        Raises:
+            ConfigurationError: the classifiers do not go together.
+            StoreMismatchError: the memory belongs to another classifier, noise or norm.
+        """
+        from ddrs.smoothing.classifier import SmoothedClassifier
+
+        return SmoothedClassifier(
+            classifiers,
+            self.num_classes,
+            sigma=self.policy,
+            noise=self.smoothing_noise,
+            memory=memory,
+            n0=self.n0,
+            selection=self.selection,
+            n=self.n,
+            alpha=self.alpha,
+            bound=self.bound,
+            seed=self.seed,
+        )
+
+    def command(self, out: str) -> str:
+        """The `ddrs certify` command that makes the run again in the directory `out`."""
+        words = ["ddrs", "certify"]
+        for flag, value in self._options():
+            if value is True:
+                words.append(flag)
+            elif value is not None and value is not False:
+                words += [flag, str(value)]
+        return shlex.join([*words, "--out", out])
+
+    def _options(self) -> Iterator[tuple[str, object]]:
+        for option in fields(CertifyJob):
+            flag, value = _flag(option), getattr(self, option.name, None)
+            if option.name == "policy":
+                yield flag, self.policy_name
+                for setting in fields(self.policy):
+                    yield _flag(setting), getattr(self.policy, setting.name)
+            elif option.name == "alternatives":
+                yield from ((flag, spec) for spec in self.alternatives)
+            elif option.name == "at_radii" and self.at_radii is not None:
+                yield flag, ",".join(f"{radius!r}" for radius in self.at_radii)
+            elif option.name != "selection" or self.alternatives:
+                yield flag, value
+
+
+class SummarySettings(TypedDict):
+    """Arguments of `summarise` that a configuration decides."""
+
+    alone: bool
+    radii: Sequence[float]
+    n_at_most: int
+    question: str | None
+
+
+def _policy(data: object) -> Policy:
+    """The policy that `to_json` wrote."""
+    if not isinstance(data, Mapping) or data.get("name") not in POLICIES:
+        raise ValueError(f"policy: {data!r} is none of {', '.join(POLICIES)}")
+    policy: Policy = decode(POLICIES[data["name"]], data)
+    return policy
+
+
+def _flag(option: Field[Any]) -> str:
+    """What a field is called on the command line."""
+    return str(option.metadata.get("flag", "--" + option.name.replace("_", "-")))

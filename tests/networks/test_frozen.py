@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ddrs.networks.frozen import frozen
+from ddrs.errors import ModelError
+from ddrs.networks.frozen import check_frozen, frozen
 from support.classifiers import Normalised
 
 
@@ -59,3 +61,50 @@ def test_a_distributed_model_is_called_without_its_wrapper(tmp_path):
         assert_same(state(model), before)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_the_last_one_out_puts_it_back():
+    model = mixed()
+    before = state(model)
+    first, second = frozen(model), frozen(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    second.__exit__(None, None, None)
+    assert_same(state(model), before)
+
+
+def test_models_that_share_a_part_are_put_back_too():
+    model = mixed()
+    wrapper = nn.Sequential(model.body, nn.Flatten())
+    before = state(model), state(wrapper)
+    with frozen(model):
+        with frozen(wrapper):
+            pass
+        assert not model.body.training
+    assert_same(state(model), before[0])
+    assert_same(state(wrapper), before[1])
+
+
+def test_a_model_that_is_put_into_training_meanwhile_is_found_out():
+    model = mixed()
+    with frozen(model):
+        check_frozen(model)
+        model.body[1].train()
+        with pytest.raises(ModelError, match="put into training mode while it voted"):
+            check_frozen(model)
+
+
+def test_a_model_that_cannot_be_frozen_is_left_as_it_was():
+    class Stubborn(nn.Linear):
+        def train(self, mode=True):
+            raise RuntimeError("no")
+
+    model = nn.Sequential(nn.Linear(2, 2), Stubborn(2, 2))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no"), frozen(model):
+            pass
+    assert all(module.training for module in model)
+    assert all(parameter.requires_grad for parameter in model.parameters())

@@ -74,7 +74,8 @@ REFUSED = {
         "batch",
     ),
     "batch norm kept in training": (
-        lambda: network(lambda s, x: s.norm(x), norm=Kept(6)), "changes its buffer norm.running_mean"
+        lambda: network(lambda s, x: s.norm(x), norm=Kept(6)),
+        "changes its buffer norm.running_mean",
     ),
     "functional dropout": (lambda: network(lambda s, x: F.dropout(x)), "second time"),
     "noise": (lambda: network(lambda s, x: x + 0.1 * torch.randn_like(x)), "second time"),

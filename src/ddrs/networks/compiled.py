@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
 import torch
@@ -82,10 +83,15 @@ class CompiledNetwork:
             ) from error
         # One more than are worked on, to be filled meanwhile.
         ready = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        self._at_work = Lock()  # the requests are for one thread at a time
         self._requests = [self._compiled.create_infer_request() for _ in range(ready)]
 
     def run(self, batches: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
         """As many batches at once as there are requests; the scores come in order all the same."""
+        with self._at_work:
+            yield from self._run(batches)
+
+    def _run(self, batches: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
         free = deque(self._requests)
         waiting: deque[tuple[Key, Tensor, Any]] = deque()
         try:

@@ -1,12 +1,34 @@
-"""A model that is only looked at: evaluation mode and no parameter gradients, for a while."""
+"""A model that is only looked at: evaluation mode and no parameter gradients, for a while.
+
+Several threads may freeze one model, or models that share parts, at once: freezing is counted for
+each module and parameter, the first one in notes how it was and the last one out puts it back.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["frozen"]
+from ddrs.errors import ModelError
+
+__all__ = ["check_frozen", "frozen"]
+
+
+@dataclass
+class _Frozen:
+    """A module or a parameter that is frozen: what it is to be put back to, and by how many."""
+
+    part: nn.Module | nn.Parameter
+    before: bool
+    now: bool = False
+    holders: int = 0
+
+
+_LOCK = Lock()
+_PARTS: dict[int, _Frozen] = {}  # by the id of the part, which is kept alive
 
 
 @contextmanager
@@ -17,15 +39,55 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         The network to call. It is what a `DistributedDataParallel` wraps, because the wrapper would
         prepare every forward pass for a reduction of gradients that never comes.
     """
-    modes = {module: module.training for module in model.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    modules, parameters = list(model.modules()), list(model.parameters())
+    with _LOCK:
+        for module in modules:
+            _hold(module, module.training)
+        for parameter in parameters:
+            _hold(parameter, parameter.requires_grad)
+        try:
+            model.eval()
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+        except BaseException:
+            _release([*modules, *parameters])
+            raise
+        for module in modules:
+            _PARTS[id(module)].now = module.training  # a module may insist on training
     try:
-        model.eval()
-        for parameter in wanted:
-            parameter.requires_grad_(False)
         yield model.module if isinstance(model, DistributedDataParallel) else model
     finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parameter, requires_grad in wanted.items():
-            parameter.requires_grad_(requires_grad)
+        with _LOCK:
+            _release([*modules, *parameters])
+
+
+def check_frozen(model: nn.Module) -> None:
+    """Refuse a frozen model that somebody put into training mode meanwhile.
+
+    Raises:
+        ModelError: a part of it is in another mode than when it was frozen.
+    """
+    for module in model.modules():
+        held = _PARTS.get(id(module))
+        if held is not None and held.now != module.training:
+            raise ModelError(
+                "the model was put into training mode while it voted, so its votes may be wrong: "
+                "leave it alone until the call returns"
+            )
+
+
+def _hold(part: nn.Module | nn.Parameter, before: bool) -> None:
+    _PARTS.setdefault(id(part), _Frozen(part, before)).holders += 1
+
+
+def _release(parts: list[nn.Module | nn.Parameter]) -> None:
+    for part in parts:
+        held = _PARTS[id(part)]
+        held.holders -= 1
+        if held.holders:
+            continue
+        del _PARTS[id(part)]
+        if isinstance(part, nn.Module):
+            part.training = held.before
+        else:
+            part.requires_grad_(held.before)

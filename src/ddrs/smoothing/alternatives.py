@@ -107,8 +107,7 @@ class Alternatives:
         Raises:
             ModelError: a classifier failed, or is no longer the one that was smoothed.
         """
-        for classifier in self.classifiers:
-            classifier.check_unchanged()
+        self.check_unchanged()
         counts = [
             classifier.count_each(inputs, self.policy.initial, self.n0, "selection")
             for classifier in self._selecting
@@ -162,6 +161,11 @@ class Alternatives:
                 inputs.take(rows), choice.sigma[rows], n, stage
             ),
         )
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError unless every classifier is the one that was smoothed."""
+        for classifier in self.classifiers:
+            classifier.check_unchanged()
 
     def digest_of(self, choice: Choice, row: int) -> str:
         """SHA-256 of the classifier chosen for the input at `row`."""

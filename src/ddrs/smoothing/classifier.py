@@ -260,6 +260,7 @@ class SmoothedClassifier:
             choice = self.alternatives.choose(inputs, selected)
             n, alpha = self.estimation.n, self.estimation.alpha
             counts = self.alternatives.count_each(inputs, choice, n, "prediction")
+            self.alternatives.check_unchanged()
             return [predict(row, alpha=alpha) for row in counts]
 
     def classify(self, x: Tensor) -> npt.NDArray[np.int64]:
@@ -285,6 +286,7 @@ class SmoothedClassifier:
                 selected = self.alternatives.select(fresh)
                 choice = self.alternatives.choose(fresh, selected)
                 counts = self.alternatives.estimate(fresh, choice, estimation)
+                self.alternatives.check_unchanged()
                 own = self._prove(fresh, choice, counts, estimation)
                 certified = iter(own if memory is None else resolve(memory, fresh, own))
             return [answers.get(row) or next(certified) for row in range(len(inputs))]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ddrs.errors import ConfigurationError, ModelError
 from ddrs.networks.compiled import CompiledNetwork, check_compilable
 from ddrs.networks.forward import EagerNetwork, Network
+from ddrs.networks.frozen import check_frozen
 from ddrs.networks.identity import model_digest
 from ddrs.networks.independence import ROWS, check_independent, unchanged_buffers
 from ddrs.networks.precision import Precision
@@ -168,6 +169,7 @@ class NoisyClassifier:
                 full += len(scores) == size
             if search:
                 search.record(full, time.perf_counter() - start)
+        check_frozen(self.model)
         return counts
 
     def _check_independent(self, inputs: Inputs, request: VoteRequest) -> None:

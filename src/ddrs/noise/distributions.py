@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise.streams import Floats
+from ddrs.noise.streams import Draws
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class Noise(Protocol):
     name: ClassVar[str]
     norm: ClassVar[Norm]
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out`, `[draws, *shape]` and C-contiguous, with draws at sigma 1, one by one."""
 
     def sample_like(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Gaussian:
     name: ClassVar[str] = "gaussian"
     norm: ClassVar[Norm] = "l2"
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out` with standard normal draws, by the transform of Box and Muller (1958).
 
         NumPy's own method draws one value after the other; this one takes half the time because it
@@ -122,7 +122,7 @@ class Uniform:
     name: ClassVar[str] = "uniform"
     norm: ClassVar[Norm] = "l1"
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out` with draws uniform on [-1, 1)."""
         generator.random(out=out, dtype=np.float32)
         np.multiply(out, 2, out=out)

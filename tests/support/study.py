@@ -103,6 +103,9 @@ class Study:
         return stored.read_study(self.plan, self.results)
 
 
+SETTINGS = {"draws": "n", "search-votes": "votes"}
+
+
 def write_results(
     folder, radii, sigma, at_radii, row=None, training="", precision="fp32", wrong=None
 ):
@@ -139,7 +142,7 @@ def write_results(
         split="test",
         noise=options.pop("noise", "gaussian"),
         selection=options.pop("selection", "first"),
-        policy=policy(0.25, **options),
+        policy=policy(0.25, **{SETTINGS.get(name, name): one for name, one in options.items()}),
         memory="none",
         n=1234,
         n0=100,

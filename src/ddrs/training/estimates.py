@@ -17,7 +17,7 @@ __all__ = ["Estimate", "estimate_time"]
 
 SECONDS = 5.0  # of steps for each kind of epoch
 VALIDATED = 512  # examples at most
-LR = 1e-12
+LR = 1e-12  # so small that the steps which are timed leave the weights as they were
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ lint: install
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks $(BENCH)
 
-# Without their requirements, so that no peer brings another torch; one that is not to be had is
-# reported by the run.
+# Without their requirements, so that no peer brings another torch; the run says which could not be
+# installed.
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[compile,hf,postgresql]' statsmodels

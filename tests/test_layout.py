@@ -1,4 +1,4 @@
-"""The map of the code holds: stages import only from stages above them, and the API is stated."""
+"""The map of the code holds: rooms import only from rooms below them, and the API is stated."""
 
 import inspect
 import re

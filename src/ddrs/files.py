@@ -11,7 +11,7 @@ from ddrs.errors import RunError
 if TYPE_CHECKING:  # a fifth of a second of every start: imported where a table is read
     import pyarrow as pa
 
-__all__ = ["read_parquet", "replacing", "sync", "write"]
+__all__ = ["cannot_write", "read_parquet", "replacing", "sync", "write"]
 
 
 def write(path: str | Path, content: str | bytes, what: str) -> None:
@@ -29,9 +29,12 @@ def write(path: str | Path, content: str | bytes, what: str) -> None:
         with replacing(Path(path)) as partial:
             partial.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise RunError(
-            f"cannot write the {what} {path}: {error.strerror or error}; what was there is kept"
-        ) from error
+        raise RunError(cannot_write(what, path, error)) from error
+
+
+def cannot_write(what: str, path: str | Path, error: OSError) -> str:
+    """The one line that says so: what it is, where, why, and that nothing is lost."""
+    return f"cannot write the {what} {path}: {error.strerror or error}; what was there is kept"
 
 
 @contextmanager

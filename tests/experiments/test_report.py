@@ -290,7 +290,7 @@ def test_results_of_another_row_are_refused(study):
     for options, said in (
         ('policy = "gradient"', "policy search"),
         ('policy = "search"\nlow = 0.125', "low None"),
-        ('policy = "search"\nselection = "first"', "selection all"),
+        ('policy = "search"\nselection = "all"', "selection first"),
         ('policy = "search"\nnoise = "uniform"', "noise gaussian"),
     ):
         study.has({"ds-1": ("one", options)})

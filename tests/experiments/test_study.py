@@ -162,7 +162,7 @@ def test_certificates_are_of_the_trainings_that_are_kept():
     held = 0
     for entry in rows:
         for one in filter(None, (entry.test, entry.validation, entry.confirmation)):
-            form = f"{one.config['precision']}, compiled"
+            form = f"{one.config.precision}, compiled"
             for model, digest in one.digests.items():
                 file = study.TRAINED / model / "classifiers.json"
                 if file.exists():  # trainings that were recorded earlier have none

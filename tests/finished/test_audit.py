@@ -14,7 +14,7 @@ from ddrs.engines.local.certify import certify_run
 from ddrs.errors import ModelError, RunError, StoreError
 from ddrs.evaluation.summary import summarise
 from ddrs.finished.audit import audit_memory, audit_run
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.inputs import input_digest
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.memory import Memory
@@ -45,7 +45,7 @@ def change_row(run: Path, number: int, **changes: Any) -> None:
         [CertifiedRow.from_row(row) for row in rows],
         seconds=summary["seconds"],
         memory_entries=summary["memory"]["entries"] if on else None,
-        alone=read_run(run).config.alone,
+        alone=read_finished(run).config.alone,
         radii=[float(radius) for radius in summary["certified_accuracy"]],
         n_at_most=summary["n_at_most"],
         question=summary["question"],

@@ -9,7 +9,7 @@ import pytest
 from ddrs.engines.local.certify import certify_run
 from ddrs.errors import RunError
 from ddrs.finished.audit import audit_run
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.jobs.certify import CertifyJob
 from ddrs.proof.stopping import Estimation, stopping_rule
 from support import toy
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_what_the_run_was_made_for_is_read_back(run: Path) -> None:
-    found = read_run(run)
+    found = read_finished(run)
     assert [row.index for row in found.rows] == list(range(12))
     config = found.config
     assert config.inputs == 12
@@ -66,14 +66,14 @@ def test_a_table_with_other_columns_is_refused(run: Path, change: Any, message: 
 def test_a_table_that_is_none_is_refused(run: Path) -> None:
     (run / "certificates.parquet").write_bytes(b"text")
     with pytest.raises(RunError, match="damaged"):
-        read_run(run)
+        read_finished(run)
 
 
 def test_rows_from_before_there_were_looks_are_read(run: Path) -> None:
     file = run / "certificates.parquet"
     rows = pq.read_table(file).drop(["looks"])
     pq.write_table(rows, file)
-    assert len(read_run(run).rows) == 12
+    assert len(read_finished(run).rows) == 12
 
 
 @pytest.mark.parametrize("key", ["policy", "n", "n0", "alpha", "inputs", "noise", "memory", "data"])
@@ -104,4 +104,4 @@ def test_another_setting_is_a_violation(run: Path, key: str, wrong: float) -> No
 def test_a_run_of_training_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "train"}')
     with pytest.raises(RunError, match="not a run of"):
-        read_run(tmp_path)
+        read_finished(tmp_path)

@@ -27,7 +27,7 @@ def search(model, x, policy, noise=None, seed=0):
 
 def test_votes_and_choice_span_the_same_geometric_range():
     policy = SearchSigma(0.5, 0.1, 2.0)
-    votes, (start, *fine) = policy.grid(), policy.candidates()
+    votes, (start, *fine) = policy.grid(), policy.finer_grid()
     assert start == 0.5
     assert votes[[0, -1]] == pytest.approx([0.1, 2.0])
     assert [fine[0], fine[-1]] == pytest.approx([0.1, 2.0])

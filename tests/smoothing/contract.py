@@ -121,9 +121,18 @@ class OwnAndResolveContract(MethodContract):
             method.resolve(x.flip(0), own)
         with pytest.raises(InputError, match="other inputs"):
             method.resolve(x, own[:-1])
-        foreign = [dataclasses.replace(one, model_digest="0" * 64) for one in own]
-        with pytest.raises(InputError, match="another classifier"):
-            method.resolve(x, foreign)
+        other = {"l2": "l1", "l1": "l2"}[own[0].norm]
+        for change, message in (
+            ({"model_digest": "0" * 64}, "another classifier"),
+            ({"norm": other}, "another classifier or noise"),
+            ({"alpha": 0.2}, "another alpha"),
+            ({"own_radius": 100.0}, "not sound: own radius"),
+            ({"own_prediction": -1}, "not sound"),
+        ):
+            sure = next(k for k, one in enumerate(own) if one.radius > 0)
+            foreign = [*own[:sure], dataclasses.replace(own[sure], **change), *own[sure + 1 :]]
+            with pytest.raises(InputError, match=message):
+                method.resolve(x, foreign)
         assert len(method.memory) == 0
 
     def test_what_is_stored_is_not_voted_on_again(self, x):

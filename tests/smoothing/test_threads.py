@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ddrs import Memory, SearchSigma, SmoothedClassifier
+from ddrs.errors import ModelError
 from support.classifiers import Normalised
 
 X = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(3))
@@ -92,6 +93,6 @@ def test_a_network_put_into_training_by_another_thread_stores_nothing():
             return self.model(x)
 
     with Memory("memory://") as memory:
-        with pytest.raises(Exception, match="training mode while it voted|changes its buffer"):
+        with pytest.raises(ModelError, match=r"training mode while it voted|changes its buffer"):
             smoothed(Meddled(), memory=memory).certify(X)
         assert len(memory) == 0

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.evaluation.summary import summarise
+from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.table import read_certificates
+from ddrs.sigma.policies import POLICIES
 from experiments.cifar10.report import build, cells, stored
 from experiments.cifar10.study import read
 from support.certified import COLUMNS
@@ -101,6 +103,9 @@ class Study:
         return stored.read_study(self.plan, self.results)
 
 
+SETTINGS = {"draws": "n", "search-votes": "votes"}
+
+
 def write_results(
     folder, radii, sigma, at_radii, row=None, training="", precision="fp32", wrong=None
 ):
@@ -127,18 +132,33 @@ def write_results(
     made = summarise(read_certificates(folder), seconds=0.0, memory_entries=None, alone=True)
     summary = made.to_json() | {"votes": 300 * len(radii), "clean_accuracy": 0.625}
     (folder / "summary.json").write_text(json.dumps(summary))
-    config = {"kind": "certify", "data": f"made-up {folder.name}"}
     options = dict(row["certify"])
-    config |= {"model": f"runs/models/{row['model']}", "noise": options.pop("noise", "gaussian")}
-    start = {"initial": 0.25, "low": None, "high": None}
-    config["policy"] = {"name": options.pop("policy"), **start, **options}
-    config["model_digest"] = f"digest of {row['model']} {training}"
-    if "alternatives" in row:
-        config["alternatives"] = [f"runs/models/{name}" for name in row["alternatives"]]
-        names = [row["model"], *row["alternatives"]]
-        config["model_digests"] = [f"digest of {name} {training}" for name in names]
-    config |= {"at_radii": at_radii, "n": 1234, "n0": 100, "alpha": 0.001, "precision": precision}
-    (folder / "config.json").write_text(json.dumps(config))
+    models = [row["model"], *row.get("alternatives", [])]
+    policy = POLICIES[options.pop("policy")]
+    config = CertifyConfig(
+        data=f"made-up {folder.name}",
+        model=f"runs/models/{models[0]}",
+        alternatives=tuple(f"runs/models/{name}" for name in models[1:]),
+        split="test",
+        noise=options.pop("noise", "gaussian"),
+        selection=options.pop("selection", "first"),
+        policy=policy(0.25, **{SETTINGS.get(name, name): one for name, one in options.items()}),
+        memory="none",
+        n=1234,
+        n0=100,
+        alpha=0.001,
+        bound="one-sided",
+        at_radii=None if at_radii is None else tuple(at_radii),
+        seed=0,
+        precision=precision,
+        compile=False,
+        inputs=len(radii),
+        num_classes=10,
+        model_digest=f"digest of {' '.join(models)} {training}",
+        model_digests=tuple(f"digest of {name} {training}" for name in models),
+        version="0",
+    )
+    (folder / "config.json").write_text(json.dumps(config.to_json()))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from ddrs.errors import ConfigurationError
 from ddrs.training.config import TrainingConfig
-from ddrs.training.estimates import estimate
+from ddrs.training.estimates import estimate_time
 from ddrs.training.loop import Trainer
 from ddrs.training.sigmas import DataDependent
 from support.toy_training import Stripes, network, same, weights
@@ -34,24 +34,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("seconds", [0.0, 5.0, 1e6])
 def test_the_time_is_that_of_the_steps_of_all_epochs(clock, seconds):
-    found = estimate(network(), Stripes(40), CONFIG, seconds=seconds)  # 5 steps an epoch
+    found = estimate_time(network(), Stripes(40), CONFIG, seconds=seconds)  # 5 steps an epoch
     assert found.seconds == 4 * 5 * 2
     assert found.rates == [(4, 4.0)]
 
 
 def test_epochs_in_which_scales_change_and_validation_count(clock):
     config = replace(CONFIG, data_dependent=DataDependent(warmup=1), validation=8)
-    found = estimate(network(), Stripes(48), config, seconds=100)
+    found = estimate_time(network(), Stripes(48), config, seconds=100)
     assert found.rates == [(1, 4.0), (3, 8 / 6)]
     assert found.seconds == pytest.approx(5 * 2 + 3 * 5 * 6 + 4 * 3)
 
 
 def test_a_learning_rate_that_breaks_the_weights_is_for_the_training_to_find(clock):
-    assert estimate(network(), Stripes(40), replace(CONFIG, lr=1e38), seconds=1e6).seconds == 40
+    assert (
+        estimate_time(network(), Stripes(40), replace(CONFIG, lr=1e38), seconds=1e6).seconds == 40
+    )
 
 
 def test_a_validation_set_is_timed_in_part(clock):
-    found = estimate(network(), Stripes(2056), replace(CONFIG, validation=2048), seconds=1)
+    found = estimate_time(network(), Stripes(2056), replace(CONFIG, validation=2048), seconds=1)
     assert found.seconds == pytest.approx(4 * 2 + 4 * 3 * 4)
 
 
@@ -59,10 +61,10 @@ def test_a_step_an_epoch_is_enough_and_the_model_stays_as_it_was(clock):
     config = replace(CONFIG, epochs=1, batch_size=40, schedule="one-cycle")
     model = network()
     before = weights(model)
-    assert estimate(model, Stripes(40), config).seconds == 2
+    assert estimate_time(model, Stripes(40), config).seconds == 2
     assert same(weights(model), before)
 
 
 def test_what_cannot_be_trained_is_refused(clock):
     with pytest.raises(ConfigurationError, match="leaves none"):
-        estimate(network(), Stripes(40), replace(CONFIG, validation=40))
+        estimate_time(network(), Stripes(40), replace(CONFIG, validation=40))

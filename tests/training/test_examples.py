@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ddrs.errors import DataError
-from ddrs.training.examples import Store, read
+from ddrs.training.examples import ExampleStore, read
 
 
 class Counting:
@@ -30,7 +30,7 @@ def pixels(dtype=torch.float32):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pixels_are_kept_as_bytes_and_come_back_exactly(dtype):
     examples = Counting(pixels(dtype), [index % 7 for index in range(256)])
-    store = Store(examples, 7, kept_bytes=256 * 12)  # no room for floats
+    store = ExampleStore(examples, 7, kept_bytes=256 * 12)  # no room for floats
     reads = examples.reads
     x, y = store.batch(IDS)
     assert x.dtype == dtype
@@ -46,7 +46,7 @@ def test_pixels_are_kept_as_bytes_and_come_back_exactly(dtype):
 def test_other_inputs_are_kept_as_they_are(odd, where):
     examples = Counting(pixels(), [0] * 256)
     examples.x[where, 1, 0, 1] = odd
-    store = Store(examples, 2)
+    store = ExampleStore(examples, 2)
     reads = examples.reads
     everything, _ = store.batch(torch.arange(256))
     assert torch.equal(everything.nan_to_num(-7), examples.x.nan_to_num(-7))
@@ -58,7 +58,7 @@ def test_what_has_no_room_is_read_when_it_is_needed(odd):
     examples = Counting(pixels(), [0] * 256)
     if odd is not None:
         examples.x[odd] += 0.001
-    store = Store(examples, 2, kept_bytes=256 * 12 - (odd is None))
+    store = ExampleStore(examples, 2, kept_bytes=256 * 12 - (odd is None))
     reads = examples.reads
     x, y = store.batch(IDS)
     assert torch.equal(x, examples.x[IDS])
@@ -79,13 +79,13 @@ def test_what_has_no_room_is_read_when_it_is_needed(odd):
 def test_a_label_that_is_no_class_is_one_error(kept_bytes, label, message):
     examples = Counting(torch.rand(4, 5), [0, 1, label, 2])
     with pytest.raises(DataError, match=message) as caught:
-        Store(examples, 3, kept_bytes).batch(torch.arange(4))
+        ExampleStore(examples, 3, kept_bytes).batch(torch.arange(4))
     assert "\n" not in str(caught.value)
 
 
 def test_inputs_without_labels_are_one_error():
     with pytest.raises(DataError, match="training needs labels"):
-        Store(torch.rand(4, 5), 3)
+        ExampleStore(torch.rand(4, 5), 3)
 
 
 @pytest.mark.parametrize("x", [np.zeros(3), torch.zeros(3, dtype=torch.uint8)], ids=str)
@@ -103,4 +103,4 @@ def test_numbers_of_numpy_and_torch_are_labels():
 def test_inputs_of_several_shapes_are_one_error(kept_bytes):
     examples = [(torch.rand(3), 0), (torch.rand(2), 1)]
     with pytest.raises(DataError, match=r"example 1 has shape \[2\] but the first one has \[3\]"):
-        Store(examples, 2, kept_bytes).batch(torch.arange(2))
+        ExampleStore(examples, 2, kept_bytes).batch(torch.arange(2))

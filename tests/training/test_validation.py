@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ddrs.noise.distributions import NOISES
-from ddrs.training.examples import Store
+from ddrs.training.examples import ExampleStore
 from ddrs.training.validation import noisy_accuracy
 from ddrs.training.workers import Workers
 from support.classifiers import Halfspace, Normalised
@@ -24,7 +24,7 @@ def accuracy(model, store, ids, sigma, noise="gaussian", batch_size=64, seed=0):
 
 @pytest.mark.parametrize("batch_size", [7, 64, 5000])
 def test_it_is_the_probability_under_noise(batch_size):
-    store, model = Store(examples(2000), 2), Halfspace([0.6, 0.8], 0.3)
+    store, model = ExampleStore(examples(2000), 2), Halfspace([0.6, 0.8], 0.3)
     ids = torch.arange(0, 2000, 2)
     x, _ = store.batch(ids)
     clean = (model(x).argmax(1) == 0).double().mean()
@@ -36,7 +36,7 @@ def test_it_is_the_probability_under_noise(batch_size):
 
 
 def test_noise_is_the_same_every_time_and_another_for_another_seed():
-    store, model, ids = Store(examples(500), 2), Halfspace([1.0, 0.0]), torch.arange(500)
+    store, model, ids = ExampleStore(examples(500), 2), Halfspace([1.0, 0.0]), torch.arange(500)
     first = accuracy(model, store, ids, 0.5)
     torch.rand(3)
     assert accuracy(model, store, ids, 0.5) == first
@@ -46,7 +46,7 @@ def test_noise_is_the_same_every_time_and_another_for_another_seed():
 
 def test_the_model_comes_back_as_it_was():
     model = Normalised().train()
-    store = Store([(torch.rand(1, 4, 4), index % 3) for index in range(20)], 3)
+    store = ExampleStore([(torch.rand(1, 4, 4), index % 3) for index in range(20)], 3)
     before = weights(model)
     accuracy(model, store, torch.arange(20), 0.2)
     assert same(weights(model), before)

@@ -46,7 +46,7 @@ from ddrs.display.progress import ProgressBar
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval
 from ddrs.files import write
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.regions import Resolution
 from ddrs.networks.frozen import frozen
@@ -125,7 +125,7 @@ def attack(
         RunError: the run is not one that can be attacked, or its data changed.
         DDRSError: its classifier cannot be loaded, or its memory belongs to another one.
     """
-    finished = read_run(run)
+    finished = read_finished(run)
     config = finished.config
     if config.memory != "run":
         raise RunError(

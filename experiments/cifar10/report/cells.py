@@ -73,7 +73,7 @@ def made_otherwise(first: Certified, second: Certified) -> bool:
     """Whether two rows differ in the training of a model that both use, or in precision."""
     both = first.digests.keys() & second.digests.keys()
     retrained = any(first.digests[model] != second.digests[model] for model in both)
-    return retrained or first.config["precision"] != second.config["precision"]
+    return retrained or first.config.precision != second.config.precision
 
 
 def otherwise(lines: Iterable[Sequence[str]]) -> list[str]:
@@ -132,10 +132,10 @@ def about(certified: Sequence[Certified]) -> str:
 
     most = "at most " * any(one.grid is not None for one in certified)
     return (
-        f"{distinct(lambda one: one.config['data'])}, {distinct(lambda one: len(one.right))} "
-        f"inputs, n {most or '= '}{distinct(lambda one: one.config['n'])}, "
-        f"n0 = {distinct(lambda one: one.config['n0'])}, "
-        f"alpha = {distinct(lambda one: one.config['alpha'])}."
+        f"{distinct(lambda one: one.config.data)}, {distinct(lambda one: len(one.right))} "
+        f"inputs, n {most or '= '}{distinct(lambda one: one.config.n)}, "
+        f"n0 = {distinct(lambda one: one.config.n0)}, "
+        f"alpha = {distinct(lambda one: one.config.alpha)}."
     )
 
 

@@ -16,7 +16,7 @@ from ddrs.display.plots import COLOURS, INK, plain
 from ddrs.errors import DDRSError
 from ddrs.evaluation import accuracy_interval
 from ddrs.finished.orders import reorder
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.runs.rows import CertifiedRow
 from experiments.cifar10.report.stored import (
     KINDS,
@@ -236,7 +236,7 @@ def draw_examples(entry: Entry | None) -> Picture:
     if entry is None:
         return "examples", "No row with a sigma for each input is certified yet.", None
     try:
-        run = read_run(entry.test.path)
+        run = read_finished(entry.test.path)
         dataset = run.load_data()
     except DDRSError as error:
         return "examples", f"No pictures of examples: {error}", None

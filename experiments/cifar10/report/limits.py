@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddrs.display import markdown
-from ddrs.sigma.policy import check_range
 from experiments.cifar10.report.cells import (
     NONE,
     OTHERWISE,
@@ -68,8 +67,7 @@ def at_the_limit(entries: Sequence[Entry]) -> str:
 
 def at_largest_sigma(test: Certified) -> set[Input]:
     """The inputs whose sigma is the largest that the policy may choose."""
-    policy = test.config["policy"]
-    _, high = check_range(policy["initial"], policy["low"], policy["high"])
+    _, high = test.config.sigma_range
     return {one for one, sigma in test.sigma.items() if sigma >= high * (1 - 1e-9)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import RunError
+from ddrs.jobs.config import CertifyConfig
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import read_config
 from ddrs.runs.table import EvaluatedRun, read_run
@@ -48,27 +49,24 @@ class Certified:
 
     path: Path
     run: EvaluatedRun
-    config: dict[str, Any]
+    config: CertifyConfig
     right: dict[Input, float]
     sigma: dict[Input, float]
 
     @property
     def grid(self) -> tuple[float, ...] | None:
         """The only radii that the votes were to settle, between which radii are low; None: all."""
-        asked = self.config.get("at_radii")
-        return None if asked is None else tuple(asked)
+        return self.config.at_radii
 
     @property
     def models(self) -> list[str]:
         """Names of the classifiers that an input could get."""
-        specs = [self.config["model"], *self.config.get("alternatives", [])]
-        return [Path(spec).name for spec in specs]
+        return [Path(spec).name for spec in (self.config.model, *self.config.alternatives)]
 
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each of these classifiers: two trainings of one model have two."""
-        found = self.config.get("model_digests", [self.config["model_digest"]])
-        return dict(zip(self.models, found, strict=True))
+        return dict(zip(self.models, self.config.model_digests, strict=True))
 
     def scores(self, radius: float | None, inputs: Iterable[Input]) -> npt.NDArray[Any] | None:
         """By input, 1 if it is certified at the radius, else 0; for None what it adds to the ACR.
@@ -169,7 +167,7 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
     if not all((path / name).exists() for name in KEPT):
         return None
     found = read_run(path)
-    config = read_config(path)
+    config = CertifyConfig.from_json(read_config(path))
     inputs = [(one.index, one.label) for one in found.rows]
     radii = [one.radius if one.correct else -1.0 for one in found.rows]
     certified = Certified(
@@ -189,15 +187,12 @@ def read_certified(path: Path, row: dict[str, Any]) -> Certified | None:
     return certified
 
 
-def options_had(config: dict[str, Any]) -> dict[str, Any]:
+def options_had(config: CertifyConfig) -> dict[str, Any]:
     """What a row's file says of `ddrs certify`, from the configuration of a certification."""
-    names = {"name": "policy", "initial": "sigma", "n": "draws", "votes": "search_votes"}
-    policy = {
-        names.get(key, key).replace("_", "-"): value for key, value in config["policy"].items()
-    }
-    selection = config.get("selection", "all")  # not recorded by runs that know no other
-    also = {key: config[key] for key in ("noise", "precision")}
-    return policy | also | {"selection": selection}
+    names = {"initial": "sigma", "n": "draws", "votes": "search-votes"}
+    settings = {names.get(key, key): value for key, value in asdict(config.policy).items()}
+    also = {name: getattr(config, name) for name in ("noise", "precision", "selection")}
+    return {"policy": config.policy_name, **settings, **also}
 
 
 def joined(first: Certified, second: Certified) -> Certified:

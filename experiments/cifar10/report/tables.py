@@ -55,8 +55,8 @@ def all_rows(entries: Sequence[Entry]) -> str:
                 entry.title + ALONE * (found.sound_together is False),
                 entry.model,
                 RULES[entry.options["policy"]] + steps,
-                f"{'at most ' * (test.grid is not None)}{test.config['n']}",
-                f"{test.config['alpha']:g}",
+                f"{'at most ' * (test.grid is not None)}{test.config.n}",
+                f"{test.config.alpha:g}",
                 str(len(test.right)),
                 acr_text(found.acr, [test]),
                 *map(number, accuracies),
@@ -115,7 +115,7 @@ def trained_again(entries: Sequence[Entry]) -> list[str]:
 
 def in_bf16(entries: Sequence[Entry]) -> list[str]:
     """Which rows are of classifiers that compute in bf16."""
-    names = [f"`{entry.name}`" for entry in entries if entry.test.config["precision"] == "bf16"]
+    names = [f"`{entry.name}`" for entry in entries if entry.test.config.precision == "bf16"]
     which = ", ".join(names) if len(names) < len(entries) else "all rows"
     return [f"Forward passes in bf16 instead of fp32: {which}."] * bool(names)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from ddrs.display.rounding import radius_key
 from ddrs.evaluation.metrics import (
@@ -78,8 +78,17 @@ def summarise(
     )
 
 
-def certified_figures(rows: Sequence[Row], radii: Iterable[float]) -> dict[str, Any]:
-    """Certified accuracy at each radius with its interval, and the ACR, keyed as in `Summary`."""
+class CertifiedFigures(TypedDict):
+    """What `Summary` and `Comparison` both say of the certified inputs."""
+
+    inputs: int
+    acr: float
+    certified_accuracy: dict[str, float]
+    certified_accuracy_interval: dict[str, tuple[float, float]]
+
+
+def certified_figures(rows: Sequence[Row], radii: Iterable[float]) -> CertifiedFigures:
+    """Certified accuracy at each radius with its interval, and the ACR."""
     radii = list(radii)
     hits, inputs = certified_hits(rows, radii)
     counts = {radius_key(r): int(hit) for r, hit in zip(radii, hits, strict=True)}

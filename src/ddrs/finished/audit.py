@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ddrs.errors import ConfigurationError, DataError, DDRSError, RunError
 from ddrs.evaluation.summary import summarise
-from ddrs.finished.reading import FinishedRun, read_run
+from ddrs.finished.reading import FinishedRun, read_finished
 from ddrs.jobs.checks import keeps_answer
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.audit import AuditReport, Violation
@@ -49,7 +49,7 @@ def audit_run(path: str | Path) -> AuditReport:
             memory without its data.
         StoreError: its memory is gone or cannot be read.
     """
-    run = read_run(Path(path))
+    run = read_finished(Path(path))
     violations = [
         Violation(kind, (row.index,), fault)
         for row in run.rows

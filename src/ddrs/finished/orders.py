@@ -15,7 +15,7 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.errors import ConfigurationError
 from ddrs.evaluation.metrics import average_certified_radius, certified_accuracy
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.noise.distributions import Norm
@@ -82,7 +82,7 @@ def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False
         raise ConfigurationError(
             f"give at least one order and a seed of at least 0, not {orders} and {seed}"
         )
-    run = read_run(Path(path))
+    run = read_finished(Path(path))
     rows, norm = run.rows, run.config.smoothing_noise.norm
     dataset = run.load_data()
     answers = []

@@ -17,7 +17,7 @@ from ddrs.runs.table import read_certificates, read_summary
 if TYPE_CHECKING:  # it loads torch
     from ddrs.data.dataset import Dataset
 
-__all__ = ["FinishedRun", "read_run"]
+__all__ = ["FinishedRun", "read_finished"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class FinishedRun:
         return dataset
 
 
-def read_run(path: Path) -> FinishedRun:
+def read_finished(path: Path) -> FinishedRun:
     """A finished run, checked for being there and readable.
 
     Raises:

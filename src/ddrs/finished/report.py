@@ -16,7 +16,7 @@ from ddrs.evaluation.comparison import NOT_TOGETHER, Comparison, compare, notes
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.files import write
-from ddrs.finished.reading import read_run
+from ddrs.finished.reading import read_finished
 from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.summary import MemoryUse, Summary
 from ddrs.runs.table import EvaluatedRun, read_runs
@@ -99,7 +99,7 @@ def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFA
         raise RunError(f"there is no directory {out.parent} for the report: make it first")
     runs = zip(map(Path, paths), read_runs(paths), strict=True)
     reported = [
-        describe(run, read_run(path).config, f"runs/{path.resolve().name}-again")
+        describe(run, read_finished(path).config, f"runs/{path.resolve().name}-again")
         if path.is_dir()
         else describe(run)
         for path, run in runs

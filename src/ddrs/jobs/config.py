@@ -278,7 +278,11 @@ def _policy(data: object) -> Policy:
     """The policy that `to_json` wrote."""
     if not isinstance(data, Mapping) or data.get("name") not in POLICIES:
         raise ValueError(f"policy: {data!r} is none of {', '.join(POLICIES)}")
-    policy: Policy = decode(POLICIES[data["name"]], data)
+    kind = POLICIES[data["name"]]
+    unknown = sorted({*data} - {"name", *(setting.name for setting in fields(kind))})
+    if unknown:
+        raise ValueError(f"policy: {data['name']} has no {', '.join(unknown)}")
+    policy: Policy = decode(kind, data)
     return policy
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import InputError, StoreError, StoreMismatchError
-from ddrs.files import replacing
+from ddrs.files import cannot_write, replacing
 from ddrs.memory.chain import FACTS, genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
 from ddrs.memory.geometry import parse_norm
@@ -100,7 +100,7 @@ def export_entries(
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StoreError(cannot_write("export", path, error)) from error
     return Export(path, about, head)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from ddrs.errors import DDRSError, RunError, one_line
-from ddrs.files import sync
+from ddrs.files import cannot_write, sync
 from ddrs.models.hub import optional, quiet
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
@@ -155,5 +155,4 @@ def save_architecture(module: nn.Module, directory: Path) -> None:
         sync(directory.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        message = f"cannot write {directory}: {one_line(error)}; see to that and start again"
-        raise RunError(message) from error
+        raise RunError(cannot_write("architecture", directory, error)) from error

@@ -23,6 +23,8 @@ from ddrs.networks.precision import Precision
 
 __all__ = ["CompiledNetwork", "check_compilable"]
 
+_COMPILING = Lock()  # the exporter of torch is for one thread at a time
+
 
 def check_compilable(device: torch.device, precision: Precision) -> None:
     """Raise ConfigurationError, saying what to do, where nothing can be compiled."""
@@ -63,18 +65,20 @@ class CompiledNetwork:
         self._num_classes = num_classes
         self._shape = shape
         try:
-            graph = _graph(model, shape)
-            self._compiled = _core().compile_model(
-                graph,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "THROUGHPUT",
-                    "EXECUTION_MODE_HINT": "ACCURACY",
-                    "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                    "ENABLE_CPU_PINNING": False,  # several processes would all take the first cores
-                },
-            )
+            with _COMPILING:
+                graph = _graph(model, shape)
+                self._compiled = _core().compile_model(
+                    graph,
+                    "CPU",
+                    {
+                        "PERFORMANCE_HINT": "THROUGHPUT",
+                        "EXECUTION_MODE_HINT": "ACCURACY",
+                        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+                        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                        # Several processes would all take the first cores.
+                        "ENABLE_CPU_PINNING": False,
+                    },
+                )
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise ModelError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 
 from ddrs.errors import ConfigurationError
-from ddrs.noise.streams import Floats
+from ddrs.noise.streams import Draws
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class Noise(Protocol):
     name: ClassVar[str]
     norm: ClassVar[Norm]
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out`, `[draws, *shape]` and C-contiguous, with draws at sigma 1, one by one.
 
         They have the precision of `out`, float32 or float64: a network of float64 inputs could
@@ -69,7 +69,7 @@ class Gaussian:
     name: ClassVar[str] = "gaussian"
     norm: ClassVar[Norm] = "l2"
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out` with standard normal draws, by the transform of Box and Muller (1958).
 
         NumPy's own method draws one value after the other; this one takes half the time because it
@@ -129,7 +129,7 @@ class Uniform:
     name: ClassVar[str] = "uniform"
     norm: ClassVar[Norm] = "l1"
 
-    def sample(self, generator: np.random.Generator, out: Floats) -> None:
+    def sample(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill `out` with draws uniform on [-1, 1)."""
         generator.random(out=out, dtype=out.dtype)  # type: ignore[arg-type]
         np.multiply(out, 2, out=out)

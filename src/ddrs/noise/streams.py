@@ -26,9 +26,9 @@ from ddrs.errors import ConfigurationError
 if TYPE_CHECKING:
     from ddrs.noise.distributions import Noise
 
-__all__ = ["Floats", "Source", "Stream", "check_seed", "fresh_seed"]
+__all__ = ["Draws", "Source", "Stream", "check_seed", "fresh_seed"]
 
-Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Draws = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 CHUNK_ELEMENTS = 65_536  # long enough to repay the making of a generator, short enough to skip
 
@@ -82,7 +82,7 @@ class Stream:
         """Draws per chunk: a function of the shape only."""
         return max(1, CHUNK_ELEMENTS // max(1, prod(self.shape)))
 
-    def fill(self, out: Floats, noise: Noise) -> None:
+    def fill(self, out: Draws, noise: Noise) -> None:
         """Write the next draws into `out`, `[draws, *shape]` float32 or float64, C-contiguous."""
         done = 0
         while done < len(out):

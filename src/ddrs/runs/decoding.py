@@ -59,7 +59,10 @@ def _value(kind: Any, value: Any) -> Any:
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {_value(parts[0], key): _value(parts[1], item) for key, item in value.items()}
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("it is a number beyond all floats") from None
     raise TypeError(f"{value!r} is not of type {kind if origin else kind.__name__}")
 
 

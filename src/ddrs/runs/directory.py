@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from ddrs.errors import RunError, one_line
-from ddrs.files import write
+from ddrs.files import cannot_write, write
 from ddrs.noise.streams import fresh_seed
 from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
 from ddrs.runs.rows import CertifiedRow
@@ -79,7 +79,7 @@ class Run(Generic[C]):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise _cannot_write(self.path, error) from error
+            raise RunError(cannot_write("run", self.path, error)) from error
         try:
             self._claim(config)
         except BaseException:
@@ -164,7 +164,7 @@ class Run(Generic[C]):
         except OSError as error:
             with suppress(OSError):
                 os.truncate(journal, before)
-            raise _cannot_write(self.path, error) from error
+            raise RunError(cannot_write("run", self.path, error)) from error
 
     def finish(self, summary: Record) -> None:
         """Write the table and the summary, each in one step.
@@ -236,10 +236,11 @@ def _plain(config: Configuration) -> dict[str, Any]:
 
 def _as_written_now(kind: type[Configuration], found: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with every key that is written today; as it is where it is no such."""
+    asked = {key: value for key, value in found.items() if key != RESULT}
     try:
-        return _plain(kind.from_json(found))
+        return asked | _plain(kind.from_json(found))  # a key that nobody knows is a difference
     except (TypeError, ValueError):
-        return {key: value for key, value in found.items() if key != RESULT}
+        return asked
 
 
 def _with_seed(config: C, seed: int | None) -> C:
@@ -256,7 +257,3 @@ def _refuse_another(path: Path, wanted: Mapping[str, Any], found: Mapping[str, A
         raise RunError(
             f"{path} was made with another configuration ({changes}); choose another --out"
         )
-
-
-def _cannot_write(path: Path, error: OSError) -> RunError:
-    return RunError(f"cannot write in {path}: {error.strerror or error}; what was there is kept")

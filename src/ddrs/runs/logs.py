@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import DataError, InputError, RunError
+from ddrs.files import cannot_write
 from ddrs.runs.rows import LoggedRow, Row
 
 __all__ = ["read_log", "write_log"]
@@ -91,7 +92,7 @@ def write_log(rows: Iterable[Row], path: str | Path) -> None:
     except OSError as error:
         if created:
             Path(path).unlink(missing_ok=True)  # a partial log would pass for a shorter run
-        raise RunError(f"cannot write the log {path}: {error.strerror}") from error
+        raise RunError(cannot_write("log", path, error)) from error
 
 
 def _line(row: Row) -> str:

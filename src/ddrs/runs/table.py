@@ -212,7 +212,10 @@ def _read_table(run: Path) -> "pa.Table":
 
 
 def _certified(table: "pa.Table") -> list[CertifiedRow]:
-    return [CertifiedRow.from_row(row) for row in table.to_pylist()]
+    try:
+        return [CertifiedRow.from_row(row) for row in table.to_pylist()]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a row of a {CERTIFICATES} is damaged: {error}") from error
 
 
 def _fault(table: "pa.Table") -> str | None:

@@ -9,15 +9,15 @@ from ddrs.noise.distributions import Noise
 
 __all__ = ["fit_curve", "probabilities", "soft_radii"]
 
-Floats = npt.NDArray[np.float64]
+Float64s = npt.NDArray[np.float64]
 
 STEPS = 40  # of Fisher scoring; what a classifier's votes look like is settled after about ten
 LARGEST_STEP = 10.0  # in units of Phi^-1(p): wild votes cannot throw a curve out of all bounds
 
 
 def fit_curve(
-    features: Floats, votes: npt.NDArray[np.int64], n: npt.NDArray[np.int64], prior: Floats
-) -> Floats:
+    features: Float64s, votes: npt.NDArray[np.int64], n: npt.NDArray[np.int64], prior: Float64s
+) -> Float64s:
     """Probit regression for every input: votes ~ Binomial(n, Phi(features @ curve)).
 
     The normal prior on each coefficient makes the log posterior strictly concave, so the curve is
@@ -49,14 +49,14 @@ def fit_curve(
     return curve
 
 
-def probabilities(curve: Floats, features: Floats) -> Floats:
+def probabilities(curve: Float64s, features: Float64s) -> Float64s:
     """`[batch, sigmas]` probabilities Phi(features @ curve), for `[sigmas, features]` features."""
-    p: Floats = special.ndtr(np.einsum("bf,sf->bs", curve, features))
+    p: Float64s = special.ndtr(np.einsum("bf,sf->bs", curve, features))
     return p
 
 
-def soft_radii(noise: Noise, sigma: Floats, p: Floats) -> Floats:
+def soft_radii(noise: Noise, sigma: Float64s, p: Float64s) -> Float64s:
     """`[batch, sigmas]` radii of class probabilities p, 0 where the class does not win."""
     top = torch.from_numpy(p)
-    radii: Floats = noise.soft_radius(torch.from_numpy(sigma), top, 1 - top).numpy()
+    radii: Float64s = noise.soft_radius(torch.from_numpy(sigma), top, 1 - top).numpy()
     return np.maximum(radii, 0.0)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # they load torch, which takes a second: a policy is describe
 
 __all__ = ["SearchSigma", "nearest_good"]
 
-Floats = npt.NDArray[np.float64]
+Float64s = npt.NDArray[np.float64]
 
 GRID_SIGMAS = 16  # over the whole range; they get the first half of the votes
 NEAR_SIGMAS = 8  # around the best of them; they get the second half
 NEAR_DISTANCE = 0.35  # from the best to the farthest of those, in log sigma
 BUMP_WIDTH = 0.35  # width of the bumps and distance between them, in log sigma
-CANDIDATES = 97  # values to choose from: steps of 3 % on the default range
+FINER_SIGMAS = 97  # values to choose from: steps of 3 % on the default range
 PARABOLA_PRIOR = 10.0  # standard deviation of the prior on its terms: 10 is as good as certain
 BUMP_PRIOR = 0.5  # and on a bump
 MARGIN = 0.005  # relative gain below which a sigma nearer to the start is preferred
@@ -78,19 +78,19 @@ class SearchSigma:
         first, second = self._parts()
         return GRID_SIGMAS * first + NEAR_SIGMAS * second
 
-    def grid(self) -> Floats:
+    def grid(self) -> Float64s:
         """`[GRID_SIGMAS]` where the first votes are cast: geometric, from `low` to `high`."""
         return np.geomspace(*check_range(self.initial, self.low, self.high), GRID_SIGMAS)
 
-    def candidates(self) -> Floats:
-        """`[CANDIDATES + 1]` to choose from: `initial`, then a finer grid of the same range."""
+    def finer_grid(self) -> Float64s:
+        """`[FINER_SIGMAS + 1]` to choose from: `initial`, then a finer grid of the same range."""
         low, high = check_range(self.initial, self.low, self.high)
-        return np.concatenate([[self.initial], np.geomspace(low, high, CANDIDATES)])
+        return np.concatenate([[self.initial], np.geomspace(low, high, FINER_SIGMAS)])
 
     def choose(
         self, classifier: "NoisyClassifier", inputs: "Inputs", selected: npt.NDArray[np.int64]
     ) -> SigmaChoice:
-        """Vote, fit, vote around the best, fit again, and take the best candidate of each input."""
+        """Vote, fit, vote around the best, fit again, and take the best sigma of each input."""
         first, second = self._parts()
         low, high = check_range(self.initial, self.low, self.high)
         grid = np.tile(self.grid(), (len(inputs), 1))
@@ -115,34 +115,34 @@ class SearchSigma:
     def _best(
         self,
         noise: "Noise",
-        sigma: Floats,
+        sigma: Float64s,
         votes: npt.NDArray[np.int64],
         n: npt.NDArray[np.int64],
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[Float64s, Float64s]:
         """Candidates that the votes speak for, and their radii; arguments `[batch, sigmas]`."""
         from ddrs.sigma.curve import fit_curve, probabilities, soft_radii
 
-        candidates = self.candidates()
+        finer = self.finer_grid()
         curve = fit_curve(self._features(sigma), votes, n, self._prior())
-        p = probabilities(curve, self._features(candidates))
+        p = probabilities(curve, self._features(finer))
         cast = n.sum(axis=1, keepdims=True)
-        radii = soft_radii(noise, candidates, (cast * p + 0.5) / (cast + 1))
-        best = nearest_good(radii, np.abs(np.log(candidates / self.initial)))
-        return candidates[best], radii[np.arange(len(radii)), best]
+        radii = soft_radii(noise, finer, (cast * p + 0.5) / (cast + 1))
+        best = nearest_good(radii, np.abs(np.log(finer / self.initial)))
+        return finer[best], radii[np.arange(len(radii)), best]
 
-    def _features(self, sigma: Floats) -> Floats:
+    def _features(self, sigma: Float64s) -> Float64s:
         """`[..., features]` terms of Phi^-1(p), each at most 1, for sigmas `[...]`."""
         low, high = check_range(self.initial, self.low, self.high)
         parabola = np.stack([low / sigma, np.ones_like(sigma), sigma / high], axis=-1)
         distance = (np.log(sigma)[..., None] - self._centres()) / BUMP_WIDTH
         return np.concatenate([parabola, np.exp(-(distance**2) / 2)], axis=-1)
 
-    def _centres(self) -> Floats:
+    def _centres(self) -> Float64s:
         """The middles of the bumps, in log sigma."""
         low, high = np.log(check_range(self.initial, self.low, self.high))
         return np.linspace(low, high, round((high - low) / BUMP_WIDTH) + 1)
 
-    def _prior(self) -> Floats:
+    def _prior(self) -> Float64s:
         """`[features]` standard deviations."""
         return np.concatenate(
             [np.full(3, PARABOLA_PRIOR), np.full(len(self._centres()), BUMP_PRIOR)]
@@ -153,7 +153,7 @@ def _votes(
     classifier: "NoisyClassifier",
     inputs: "Inputs",
     selected: npt.NDArray[np.int64],
-    sigmas: Floats,
+    sigmas: Float64s,
     n: int,
     stage: str,
 ) -> npt.NDArray[np.int64]:
@@ -172,7 +172,7 @@ def _votes(
     return np.take_along_axis(counts, selected[:, None, None], axis=2)[:, :, 0]
 
 
-def nearest_good(radii: Floats, distance: Floats) -> npt.NDArray[np.int64]:
+def nearest_good(radii: Float64s, distance: Float64s) -> npt.NDArray[np.int64]:
     """`[batch]` index of the least distant candidate whose radius is all but the largest."""
     good = radii >= (1 - MARGIN) * radii.max(axis=1, keepdims=True)
     nearest: npt.NDArray[np.int64] = np.where(good, distance, np.inf).argmin(axis=1)

@@ -18,6 +18,7 @@ from ddrs.noise.streams import check_seed, fresh_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.proof.certify import certify, predict
+from ddrs.proof.check import certificate_faults
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
@@ -125,6 +126,7 @@ class SmoothedClassifier:
         self.noise = noise
         self.seed = seed
         self.estimation = Estimation(n, alpha, bound)
+        models = model if isinstance(model, Sequence) else [model]
         classifiers = [
             each
             if isinstance(each, NoisyClassifier)
@@ -136,8 +138,13 @@ class SmoothedClassifier:
                 precision=precision,
                 compile=compile,
             )
-            for each in (model if isinstance(model, Sequence) else [model])
+            for each in models
         ]
+        own_way = (batch_size, precision, compile) != ("auto", "fp32", False)
+        if own_way and any(each is one for each in classifiers for one in models):
+            raise ConfigurationError(
+                "a NoisyClassifier has its own batch size, precision and compilation: give it those"
+            )
         if any((each.noise, each.num_classes) != (noise, num_classes) for each in classifiers):
             raise ConfigurationError(
                 f"every classifier must be one of {num_classes} classes under {noise.name} noise"
@@ -197,8 +204,9 @@ class SmoothedClassifier:
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
         """
-        estimation = self._estimation(at_radii, radius_tolerance)
-        return self._certify(self._inputs(x), estimation, self.memory)
+        estimation, inputs = self._estimation(at_radii, radius_tolerance), self._inputs(x)
+        with self._named(inputs):
+            return self._certify(inputs, estimation, self.memory)
 
     def own(
         self,
@@ -213,8 +221,9 @@ class SmoothedClassifier:
         together until `resolve` has let a memory answer. Arguments and errors are those of
         `certify`.
         """
-        estimation = self._estimation(at_radii, radius_tolerance)
-        return self._certify(self._inputs(x), estimation, None)
+        estimation, inputs = self._estimation(at_radii, radius_tolerance), self._inputs(x)
+        with self._named(inputs):
+            return self._certify(inputs, estimation, None)
 
     def resolve(self, x: Tensor, own: Sequence[Certificate]) -> list[Certificate]:
         """What the memory answers: the half of `certify` that knows one order.
@@ -227,15 +236,15 @@ class SmoothedClassifier:
             One certificate per input, in order; those given where there is no memory.
 
         Raises:
-            InputError: `x` is not such a tensor, or `own` is of other inputs or classifiers.
+            InputError: `x` is not such a tensor, or `own` is of other inputs, of another classifier
+                or confidence, or claims more than its counts prove.
             StoreError: the memory cannot be read or written; nothing is stored.
         """
         inputs = self._inputs(x)
-        digests = {classifier.digest for classifier in self.alternatives.classifiers}
         if [one.input_digest for one in own] != list(inputs.digests):
             raise InputError("these certificates are of other inputs: give each input its own")
-        if not {one.model_digest for one in own} <= digests:
-            raise InputError("these certificates are of another classifier")
+        for certificate in own:
+            self._check_own(certificate)
         if self.memory is None or not len(inputs):
             return list(own)
         with self._named(inputs):
@@ -254,7 +263,8 @@ class SmoothedClassifier:
         if not len(inputs):
             return []
         if self.memory is not None:
-            return self._predict_from(self.memory, inputs)
+            with self._named(inputs):
+                return self._predict_from(self.memory, inputs)
         with self._named(inputs), self.alternatives.frozen():
             selected = self.alternatives.select(inputs)
             choice = self.alternatives.choose(inputs, selected)
@@ -272,6 +282,16 @@ class SmoothedClassifier:
         """Have `call` told the number of votes after each batch, e.g. by a progress bar."""
         self.alternatives.on_votes(call)
 
+    def _check_own(self, certificate: Certificate) -> None:
+        """Refuse what this classifier cannot have certified: it comes from elsewhere."""
+        digests = {classifier.digest for classifier in self.alternatives.classifiers}
+        if certificate.model_digest not in digests or certificate.norm != self.noise.norm:
+            raise InputError("a certificate is of another classifier or noise: certify it again")
+        if (certificate.alpha, certificate.bound) != (self.estimation.alpha, self.estimation.bound):
+            raise InputError("a certificate is of another alpha or bound: certify it again")
+        for fault in certificate_faults(certificate):
+            raise InputError(f"a certificate is not sound: {fault}")
+
     def _certify(
         self, inputs: Inputs, estimation: Estimation, memory: Memory | None
     ) -> list[Certificate]:
@@ -279,7 +299,7 @@ class SmoothedClassifier:
 
         Each step has votes of its own: none selects, chooses and proves with the same.
         """
-        with self._named(inputs), self.alternatives.frozen():
+        with self.alternatives.frozen():
             answers = {} if memory is None else recall(memory, inputs)
             fresh = inputs.take([row for row in range(len(inputs)) if row not in answers])
             if len(fresh):

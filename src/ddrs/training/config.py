@@ -77,7 +77,7 @@ class TrainingConfig:
         },
     )
     sigma: float = field(
-        default=0.25, metadata={"metavar": "S", "help": "Scale of the training noise."}
+        default=0.25, metadata={"metavar": "S", "help": "Sigma of the training noise."}
     )
     noise: str = field(
         default="gaussian",
@@ -106,7 +106,7 @@ class TrainingConfig:
         default=60,
         metadata={
             "metavar": "E",
-            "help": "Passes over the data. Default: 60.",
+            "help": "Passes over the data.",
             "panel": SCHEDULE_PANEL,
         },
     )
@@ -114,7 +114,7 @@ class TrainingConfig:
         default=64,
         metadata={
             "metavar": "B",
-            "help": "Examples per step. Default: 64.",
+            "help": "Examples per step.",
             "panel": SCHEDULE_PANEL,
         },
     )
@@ -122,13 +122,13 @@ class TrainingConfig:
         default=0.1,
         metadata={
             "metavar": "LR",
-            "help": "Highest learning rate. Default: 0.1.",
+            "help": "Highest learning rate.",
             "panel": SCHEDULE_PANEL,
         },
     )
     schedule: Schedule = field(
         default="one-cycle",
-        metadata={"help": "How it changes. Default: one-cycle.", "panel": SCHEDULE_PANEL},
+        metadata={"help": "How it changes.", "panel": SCHEDULE_PANEL},
     )
     milestones: Sequence[int] = field(
         default=(),
@@ -142,7 +142,7 @@ class TrainingConfig:
         default=0.1,
         metadata={
             "metavar": "G",
-            "help": "Factor of step. Default: 0.1.",
+            "help": "Factor of step.",
             "panel": SCHEDULE_PANEL,
         },
     )
@@ -151,7 +151,7 @@ class TrainingConfig:
         default=5e-4,
         metadata={
             "metavar": "W",
-            "help": "l2 penalty on the weights. Default: 0.0005.",
+            "help": "l2 penalty on the weights.",
             "panel": SCHEDULE_PANEL,
         },
     )

@@ -13,11 +13,11 @@ from ddrs.training.examples import Examples
 from ddrs.training.loop import Trainer
 from ddrs.training.workers import Workers
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate_time"]
 
 SECONDS = 5.0  # of steps for each kind of epoch
 VALIDATED = 512  # examples at most
-LR = 1e-12
+LR = 1e-12  # so small that the steps which are timed leave the weights as they were
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Estimate:
     rates: list[tuple[int, float]]
 
 
-def estimate(
+def estimate_time(
     model: nn.Module, examples: Examples, config: TrainingConfig, *, seconds: float = SECONDS
 ) -> Estimate:
     """Time a few steps of each kind of epoch, and validation, on a copy of the model.

@@ -9,7 +9,7 @@ from torch import Tensor
 from ddrs.errors import DataError
 from ddrs.inputs import from_pixels, to_pixels
 
-__all__ = ["Examples", "Store"]
+__all__ = ["ExampleStore", "Examples"]
 
 KEPT_BYTES = 4 * 2**30  # a larger set is read again in every epoch
 
@@ -24,7 +24,7 @@ class Examples(Protocol):
         """One example."""
 
 
-class Store:
+class ExampleStore:
     """Examples by their ids; what is kept is read and checked once, here.
 
     They are kept as bytes where all inputs are multiples of 1/255, as the pixels of images are,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from ddrs.errors import ConfigurationError, RunError, one_line
+from ddrs.errors import ConfigurationError, RunError
+from ddrs.files import write
 from ddrs.networks.forward import Forward, count_classes
 from ddrs.networks.precision import check_precision
 from ddrs.noise.distributions import NOISES, Noise
@@ -23,7 +24,7 @@ from ddrs.noise.keys import key, keyed_generator
 from ddrs.training.augment import draw_views, flip_and_crop
 from ddrs.training.config import TrainingConfig
 from ddrs.training.example_sigmas import ascend, draw_sigmas
-from ddrs.training.examples import Examples, Store, read
+from ddrs.training.examples import Examples, ExampleStore, read
 from ddrs.training.metrics import EpochMetrics
 from ddrs.training.objectives.objective import Objective
 from ddrs.training.splits import cut, split
@@ -127,7 +128,7 @@ class Trainer:
                 "flips and crops are for images [channels, height, width], but the inputs have the "
                 f"shape {list(first.shape[1:])}: train without augment"
             )
-        self.store = Store(examples, count_classes(self.network, first))
+        self.store = ExampleStore(examples, count_classes(self.network, first))
         self.state = TrainingState.start(model, config, examples=len(examples), steps=steps)
 
     def run(
@@ -253,7 +254,7 @@ def _not_finite(
     path = checkpoint.with_name(NOT_FINITE_FILE)
     record = {"epoch": epoch, "step": step, "loss": str(loss), "ids": batch.tolist()}
     try:
-        path.write_text(json.dumps(record) + "\n")
-    except OSError as error:
-        return RunError(f"{where}; {advice}; cannot write {path}: {one_line(error)}")
+        write(path, json.dumps(record) + "\n", "ids of its examples")
+    except RunError as error:
+        return RunError(f"{where}; {advice}; {error}")
     return RunError(f"{where}; the ids of its examples are in {path}; {advice}")

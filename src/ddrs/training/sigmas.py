@@ -52,7 +52,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-steps",
             "metavar": "K",
-            "help": "Ascent steps per training step. Default: 1.",
+            "help": "Ascent steps per training step.",
             "panel": SIGMA_PANEL,
         },
     )
@@ -61,7 +61,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-lr",
             "metavar": "LR",
-            "help": "Their step size. Default: 0.0001, as published for 200 epochs; a short "
+            "help": "Their step size, as published for 200 epochs; a short "
             "training needs more to move at all, e.g. 0.02.",
             "panel": SIGMA_PANEL,
         },
@@ -71,7 +71,7 @@ class DataDependent:
         metadata={
             "flag": "--sigma-draws",
             "metavar": "N",
-            "help": "Noise draws per ascent step. Default: 1.",
+            "help": "Noise draws per ascent step.",
             "panel": SIGMA_PANEL,
         },
     )

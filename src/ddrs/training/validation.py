@@ -7,7 +7,7 @@ from ddrs.networks.frozen import frozen
 from ddrs.networks.noisy import add_noise
 from ddrs.noise.distributions import Noise
 from ddrs.noise.keys import keyed_generator
-from ddrs.training.examples import Store
+from ddrs.training.examples import ExampleStore
 from ddrs.training.workers import Workers
 
 __all__ = ["noisy_accuracy"]
@@ -16,7 +16,7 @@ __all__ = ["noisy_accuracy"]
 @torch.no_grad()
 def noisy_accuracy(
     network: nn.Module,
-    store: Store,
+    store: ExampleStore,
     ids: Tensor,
     workers: Workers,
     *,

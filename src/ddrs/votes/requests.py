@@ -51,7 +51,7 @@ class Inputs:
             raise InputError(f"inputs must be a float tensor [batch, ...], got {what}")
         if prod(x.shape[1:]) == 0:
             raise InputError(f"inputs of shape {list(x.shape[1:])} have no elements")
-        x = x.detach()
+        x = x.detach().clone()  # what becomes of the caller's tensor changes nothing
         finite = x.isfinite().flatten(1).all(dim=1)
         if not finite.all():
             bad = (~finite).nonzero().flatten().tolist()

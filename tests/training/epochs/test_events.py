@@ -110,7 +110,7 @@ def test_a_disk_that_fails_at_the_end_loses_none_either(folder, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_error(folder):
     folder.write_text("a file")
-    with pytest.raises(RunError, match=f"^cannot write in {folder}: File exists"):
+    with pytest.raises(RunError, match=f"^cannot write the TensorBoard log {folder}: File exists"):
         write(folder, fixed(1))
     assert folder.read_text() == "a file"
 

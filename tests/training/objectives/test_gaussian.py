@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddrs.noise.distributions import NOISES
-from ddrs.training.objectives.gaussian import Gaussian
+from ddrs.training.objectives.gaussian import GaussianAugmentation
 from support import objective_reference as reference
 from support.classifiers import Table
 from support.objective_reference import batch, check_value_and_slopes, drawn, sigmas
@@ -13,14 +13,16 @@ from training.objectives.contract import ObjectiveContract
 
 class TestGaussian(ObjectiveContract):
     def objective(self):
-        return Gaussian()
+        return GaussianAugmentation()
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 @pytest.mark.parametrize("shape", [(1, 3), (6, 2, 4), (3, 1, 3, 3)], ids=str)
 def test_value_and_gradient_are_those_of_the_formula(noise, shape):
     model, (x, y), sigma = Table(math.prod(shape[1:]), 4), batch(shape, 4), sigmas(shape[0])
-    loss, scores = Gaussian()(model, x, y, sigma, noise, torch.Generator().manual_seed(1))
+    loss, scores = GaussianAugmentation()(
+        model, x, y, sigma, noise, torch.Generator().manual_seed(1)
+    )
     assert torch.allclose(scores[sigma == 0], model(x[sigma == 0]), rtol=1e-12)
     draws = drawn(noise, shape, 1).unsqueeze(1).numpy()
 
@@ -34,5 +36,5 @@ def test_value_and_gradient_are_those_of_the_formula(noise, shape):
 
 
 def test_it_is_the_unit_of_cost():
-    assert Gaussian().passes == 1
-    assert Gaussian().at_epoch(7) == Gaussian()
+    assert GaussianAugmentation().passes == 1
+    assert GaussianAugmentation().at_epoch(7) == GaussianAugmentation()

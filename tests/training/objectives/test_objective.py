@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from ddrs.training.objectives.gaussian import Gaussian
+from ddrs.training.objectives.gaussian import GaussianAugmentation
 from ddrs.training.objectives.macer import Macer
 from ddrs.training.objectives.methods import METHODS, objective_class
 from ddrs.training.objectives.smoothadv import SmoothAdv
@@ -10,7 +10,7 @@ from ddrs.training.objectives.smoothadv import SmoothAdv
 
 def test_they_are_known_by_their_names():
     assert {method: objective_class(method) for method in METHODS} == {
-        "gaussian": Gaussian,
+        "gaussian": GaussianAugmentation,
         "smoothadv": SmoothAdv,
         "macer": Macer,
     }

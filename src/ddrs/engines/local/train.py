@@ -27,7 +27,7 @@ from ddrs.runs.summary import TrainingSummary
 from ddrs.runs.table import read_training_summary
 from ddrs.training.checkpoint import read_sigmas
 from ddrs.training.epochs.log import EpochLog
-from ddrs.training.estimates import Estimate, estimate
+from ddrs.training.estimates import Estimate, estimate_time
 from ddrs.training.loop import NOT_FINITE_FILE, train
 from ddrs.training.metrics import EpochMetrics, best_epoch
 from ddrs.training.objectives.objective import Objective
@@ -105,7 +105,7 @@ def dry_run(job: TrainJob) -> Estimate:
         DDRSError: the training could not start either.
     """
     dataset = data.load(job.data, "train")
-    return estimate(_start(job, dataset).module, dataset, job.training)
+    return estimate_time(_start(job, dataset).module, dataset, job.training)
 
 
 def _start(job: TrainJob, dataset: Dataset) -> models.Start:

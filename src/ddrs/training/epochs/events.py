@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddrs.errors import RunError
+from ddrs.files import cannot_write
 from ddrs.training.metrics import EpochMetrics
 
 __all__ = ["EpochEvents"]
@@ -59,9 +60,7 @@ class EpochEvents:
             self._whole = os.path.getsize(self._file.path)
         except OSError as error:
             self._undo()
-            raise RunError(
-                f"cannot write in {self.folder}: {error.strerror}; what was there is kept"
-            ) from error
+            raise RunError(cannot_write("TensorBoard log", self.folder, error)) from error
 
     def close(self) -> None:
         """Let go of the file; an epoch that is added later starts another."""

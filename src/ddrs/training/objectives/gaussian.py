@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from ddrs.networks.noisy import add_noise
 from ddrs.noise.distributions import Noise
 
-__all__ = ["Gaussian"]
+__all__ = ["GaussianAugmentation"]
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class GaussianAugmentation:
     """Mean cross-entropy of f(x + sigma e) with y, one draw e per example, from any noise."""
 
     def __call__(
@@ -28,7 +28,7 @@ class Gaussian:
         scores: Tensor = model(add_noise(x, sigma, noise.sample_like(x, generator)))
         return nn.functional.cross_entropy(scores, y), scores
 
-    def at_epoch(self, epoch: int) -> "Gaussian":
+    def at_epoch(self, epoch: int) -> "GaussianAugmentation":
         """Itself."""
         return self
 

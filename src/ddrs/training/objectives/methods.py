@@ -18,12 +18,12 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 def objective_class(method: Method) -> "type[Objective]":
     """The class whose fields are the hyperparameters of a method."""
-    from ddrs.training.objectives.gaussian import Gaussian
+    from ddrs.training.objectives.gaussian import GaussianAugmentation
     from ddrs.training.objectives.macer import Macer
     from ddrs.training.objectives.smoothadv import SmoothAdv
 
     classes: dict[Method, type[Objective]] = {
-        "gaussian": Gaussian,
+        "gaussian": GaussianAugmentation,
         "smoothadv": SmoothAdv,
         "macer": Macer,
     }

@@ -21,7 +21,7 @@ scripts crop to a random size and shape, which this library's crops do not.
 
 from dataclasses import dataclass
 
-from ddrs.training.objectives.gaussian import Gaussian
+from ddrs.training.objectives.gaussian import GaussianAugmentation
 from ddrs.training.objectives.macer import Macer
 from ddrs.training.objectives.objective import Objective
 from ddrs.training.objectives.smoothadv import SmoothAdv
@@ -54,7 +54,7 @@ class TrainingPreset:
 
 
 PRESETS: dict[str, dict[str, Objective]] = {
-    "gaussian": {"cifar10": Gaussian(), "imagenet": Gaussian()},
+    "gaussian": {"cifar10": GaussianAugmentation(), "imagenet": GaussianAugmentation()},
     "smoothadv": {
         "cifar10": SmoothAdv(attack="pgd", epsilon=0.25, steps=2, m=1, warmup=10),
         "imagenet": SmoothAdv(attack="pgd", epsilon=1.0, steps=1, m=1, warmup=10),

@@ -49,7 +49,7 @@ def test_votes_are_those_of_one_thread(shared, compile):
         return rows, [mine.certify(X[row : row + 1])[0] for row in rows], mine.predict(X)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(work, range(24)))
+        found = list(pool.map(work, range(12)))
     for rows, certificates, _ in found:
         assert certificates == [expected[row] for row in rows]
     assert len({tuple(predictions) for _, _, predictions in found}) == 1

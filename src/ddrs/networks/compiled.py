@@ -5,6 +5,7 @@ one per core, so that the drawing of noise and the counting run beside the netwo
 from the model's own kernels, so a compiled network is a classifier of its own, with its own digest.
 """
 
+import copy
 import logging
 import warnings
 from collections import deque
@@ -66,7 +67,9 @@ class CompiledNetwork:
         self._shape = shape
         try:
             with _COMPILING:
-                graph = _graph(model, shape)
+                # A copy: the exporter puts stand-ins in the place of weights meanwhile, and other
+                # threads may look at the model.
+                graph = _graph(copy.deepcopy(model), shape)
                 self._compiled = _core().compile_model(
                     graph,
                     "CPU",

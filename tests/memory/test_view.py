@@ -115,6 +115,51 @@ def test_a_store_that_became_smaller_is_refused(transaction):
     assert len(view.index) == 2
 
 
+def test_another_last_entry_is_refused_for_good(transaction):
+    view = View("l2")
+    add(transaction, ([0.0, 0.0], 1, 1.0), ([4.0, 0.0], 2, 1.0))
+    after = view.catch_up(transaction)
+    assert view.known == after
+    add(transaction, ([9.0, 0.0], 3, 0.5))
+    other = text("UPDATE regions SET chain = :chain WHERE id = 2")
+    transaction.connection.execute(other, {"chain": "0" * 64})
+    for look in (view.check, view.catch_up):
+        with pytest.raises(StoreError, match=r"entry 2 .* no longer the one .* older or another"):
+            look(transaction)
+    transaction.connection.execute(other, {"chain": after.chain})
+    with pytest.raises(StoreError, match=r"entry 2 .* no longer the one"):
+        view.check(transaction)
+    assert len(view.index) == 2
+
+
+def test_what_this_process_stored_is_known_before_it_is_learned(transaction):
+    view = View("l2")
+    view.catch_up(transaction)
+    view.known = add(transaction, ([0.0, 0.0], 1, 1.0), ([4.0, 0.0], 2, 1.0))
+    assert view.check(transaction) == view.known
+    assert len(view.index) == 0
+    transaction.connection.execute(text("UPDATE regions SET chain = 'other' WHERE id = 2"))
+    with pytest.raises(StoreError, match="entry 2 of the memory is no longer the one"):
+        view.catch_up(transaction)
+    assert len(view.index) == 0
+
+
+def test_a_head_that_is_not_the_last_entry_is_not_built_upon(transaction):
+    add(transaction, ([0.0, 0.0], 1, 1.0), ([4.0, 0.0], 2, 1.0))
+    transaction.connection.execute(update(head).values(chain="another"))
+    view = View("l2")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="entry 2 is not the one that the memory ended with"):
+            view.catch_up(transaction)
+
+
+def test_facts_that_changed_before_the_first_entry_are_refused(transaction):
+    view = View("l2")
+    view.know_facts({"model_digest": "m"})
+    with pytest.raises(StoreError, match="made for another model before"):
+        view.check(transaction)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_missing_row_is_named(transaction, number):
     add(transaction, *[([float(i), 0.0], 1, 0.1) for i in range(3)])

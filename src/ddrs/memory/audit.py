@@ -21,7 +21,7 @@ from ddrs.memory.geometry import Array, from_units, parse_norm, to_units
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Resolution, decide
 from ddrs.memory.sketch import SKETCH_ERROR, SKETCH_SIZE, Sketch
-from ddrs.memory.store.tables import Transaction
+from ddrs.memory.store.tables import Head, Transaction
 from ddrs.memory.view import neighbours, read_shape, rows_per_query, sketches
 from ddrs.noise.distributions import Norm
 
@@ -64,7 +64,9 @@ class AuditReport:
 
 
 def audit(
-    transaction: Transaction, examine: Callable[[Entry], Iterable[str]] | None = None
+    transaction: Transaction,
+    examine: Callable[[Entry], Iterable[str]] | None = None,
+    known: Head | None = None,
 ) -> AuditReport:
     """Check a whole store.
 
@@ -74,6 +76,7 @@ def audit(
     Args:
         transaction: on the store; it must see one state of it throughout.
         examine: what else is wrong with an entry.
+        known: an entry by its number and chain that must still be there.
     """
     count = transaction.stored()
     facts = transaction.meta()
@@ -86,7 +89,7 @@ def audit(
     violations = [
         v for rows in transaction.rows(rows_per_query(prod(shape))) for v in reading(rows)
     ]
-    violations += _head_faults(transaction, count, reading)
+    violations += _head_faults(transaction, count, reading, known or Head(0, ""))
     columns = reading.columns()
     for chunk, pairs in _pairs_to_compare(columns):
         violations += _decisions(transaction, norm, shape, columns, chunk, pairs)
@@ -171,9 +174,11 @@ def _same_sketch(stored: object, made: Sketch) -> bool:
     return bool(near) or values.astype(np.float32).tobytes() == made.tobytes()
 
 
-def _head_faults(transaction: Transaction, count: int, reading: _Reading) -> Iterator[Violation]:
+def _head_faults(
+    transaction: Transaction, count: int, reading: _Reading, known: Head
+) -> Iterator[Violation]:
     try:
-        head = transaction.head()
+        head, chain = transaction.head_and_chain(known.count)
     except StoreError as error:
         yield Violation("head", (), str(error))
         return
@@ -182,6 +187,9 @@ def _head_faults(transaction: Transaction, count: int, reading: _Reading) -> Ite
         yield Violation("head", (), f"{message}: entries were deleted or added")
     elif count and head.chain != reading.chain:
         yield Violation("head", (), "the last entry is not the one that the store ended with")
+    if known.count and chain != known.chain:
+        message = f"entry {known.count} is no longer the one that was there: the store was replaced"
+        yield Violation("head", (), f"{message} by an older or another copy")
 
 
 def _pairs_to_compare(

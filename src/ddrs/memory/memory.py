@@ -196,9 +196,10 @@ class Memory:
         wanted = {"model_digest": model_digest, "noise": noise}
 
         def work(transaction: Transaction) -> None:
+            head = self._view.check(transaction)
             meta = transaction.meta()
             bound = {key: meta[key] for key in wanted if key in meta}
-            if not bound and (self.read_only or transaction.head().count):
+            if not bound and (self.read_only or head.count):
                 raise StoreMismatchError(
                     "the memory has entries that are not tied to a model: start a new memory"
                 )
@@ -213,11 +214,12 @@ class Memory:
 
         with self._lock:
             self._store.run(work, write=not self.read_only)
+            self._view.know_facts(wanted)
 
     def about(self) -> dict[str, str]:
         """What the store says of itself: norm, shape, model digest and noise, where it has them."""
         with self._lock:
-            return self._store.run(Transaction.meta)
+            return self._store.run(self._about)
 
     def entries(self) -> Iterator[Entry]:
         """Every stored answer with its input and the claim it was made from, in order of entry.
@@ -233,12 +235,14 @@ class Memory:
         for low in range(1, count + 1, step):
             numbers = range(low, min(low + step, count + 1))
             with self._lock:
-                rows = self._store.run(partial(_rows, numbers=numbers))
+                rows = self._store.run(partial(self._rows, numbers=numbers))
             for row in sorted(rows, key=operator.itemgetter("id")):
                 yield self._view.entry(row)
 
     def audit(self, examine: Callable[[Entry], Iterable[str]] | None = None) -> AuditReport:
         """Check the store afresh: every input, every pair of balls, every decision, the chain.
+
+        A store that no longer has the last entry that this object knew is not sound either.
 
         Args:
             examine: what else is wrong with an entry, one sentence each; the core cannot judge the
@@ -248,7 +252,7 @@ class Memory:
             StoreError: the store cannot be read at all.
         """
         with self._lock:
-            return self._store.run(lambda transaction: audit(transaction, examine))
+            return self._store.run(lambda t: audit(t, examine, self._view.known))
 
     def close(self) -> None:
         """Close the store; the memory cannot be used any more."""
@@ -258,7 +262,7 @@ class Memory:
     def __len__(self) -> int:
         """Number of stored answers."""
         with self._lock:
-            return self._store.run(Transaction.head).count
+            return self._store.run(self._view.check).count
 
     def __enter__(self) -> Self:
         return self
@@ -275,8 +279,16 @@ class Memory:
         with self._lock:
             if self.read_only:
                 return self._store.run(lambda t: resolving.answer(t, self._view, claims))
-            return self._store.run(lambda t: resolving.insert(t, self._view, claims), write=True)
+            answers, head = self._store.run(
+                lambda t: resolving.insert(t, self._view, claims), write=True
+            )
+            self._view.known = head
+            return answers
 
+    def _about(self, transaction: Transaction) -> dict[str, str]:
+        self._view.check(transaction)
+        return transaction.meta()
 
-def _rows(transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
-    return next(transaction.get(numbers, len(numbers)))
+    def _rows(self, transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
+        self._view.check(transaction)
+        return next(transaction.get(numbers, len(numbers)))

@@ -17,7 +17,7 @@ from ddrs.memory.entries import Entry, resolution_of
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Region, Resolution, decide, deepest_cover
 from ddrs.memory.sketch import Sketch
-from ddrs.memory.store.tables import Transaction
+from ddrs.memory.store.tables import Head, Transaction
 from ddrs.memory.view import View, neighbours, sketches
 from ddrs.proof.certificate import ABSTAIN
 
@@ -26,10 +26,15 @@ __all__ = ["answer", "insert", "lookup", "recall"]
 INPUTS_PER_SCAN = 64  # that share one scan of the index
 
 
-def insert(transaction: Transaction, view: View, claims: Sequence[Claim]) -> list[Resolution]:
+def insert(
+    transaction: Transaction, view: View, claims: Sequence[Claim]
+) -> tuple[list[Resolution], Head]:
     """Decide the claims in order and store the new answers, all of them or none.
 
     The view keeps to what is committed: the new entries have an index of their own.
+
+    Returns:
+        The answers, and the last entry, which the view knows once this is committed.
 
     Raises:
         InputError: an input has another shape than those that are stored.
@@ -64,8 +69,8 @@ def insert(transaction: Transaction, view: View, claims: Sequence[Claim]) -> lis
             new_sketches.append(scanned[k])
     if new and not head.count:
         transaction.set_meta(shape=json.dumps(new[0].point.x.shape))
-    transaction.append(new, np.array(new_sketches, np.float32), head)
-    return [result for result in results if result is not None]
+    head = transaction.append(new, np.array(new_sketches, np.float32), head)
+    return [result for result in results if result is not None], head
 
 
 def answer(transaction: Transaction, view: View, claims: Sequence[Claim]) -> list[Resolution]:

@@ -2,7 +2,7 @@
 
 import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -30,36 +30,64 @@ VALUES_IN_MEMORY = 1 << 21  # of stored inputs, at once
 class View:
     """The committed entries of a store that this process knows of; their number only grows.
 
+    The entries of a store are never withdrawn, so the last one that is known stays the same for
+    ever. Every transaction compares its chain: a store that was replaced by an older or another
+    copy is found out even after it has grown again, and is refused from then on.
+
     Attributes:
         norm: the norm of the radii.
         shape: the shape of the inputs, None before the first entry.
         index: the sketches of entries 1, 2, 3, ...
+        known: the last entry that this process learned of or stored; the index may be behind it.
     """
 
     def __init__(self, norm: Norm) -> None:
         self.norm: Norm = norm
         self.shape: Shape | None = None
         self.index = Index()
+        self.known = Head(0, "")
+        self._facts = {"norm": str(norm)}
+        self._refusal: str | None = None
 
-    def catch_up(self, transaction: Transaction) -> Head:
-        """Learn of the entries that were added since this process last looked.
+    def know_facts(self, facts: Mapping[str, str]) -> None:
+        """Committed facts about the store, which stay the same for ever."""
+        self._facts.update(facts)
+
+    def check(self, transaction: Transaction) -> Head:
+        """Compare the store with what this process knows of it; every transaction begins so.
 
         Raises:
-            StoreError: entries are missing, or damaged.
+            StoreError: it was replaced by an older or another copy, now or earlier.
         """
-        head = transaction.head()
+        if self._refusal is None:
+            head, chain = transaction.head_and_chain(self.known.count)
+            self._refusal = self._difference(transaction, head, chain)
+            if self._refusal is None:
+                return head
+        raise StoreError(
+            f"{self._refusal}: it was replaced by an older or another copy, and nothing was "
+            "stored; audit it and open it again"
+        )
+
+    def catch_up(self, transaction: Transaction) -> Head:
+        """Check the store, and learn of the entries that were added since this process looked.
+
+        Raises:
+            StoreError: the store was replaced, or entries are missing or damaged.
+        """
+        head = self.check(transaction)
         if head.count and self.shape is None:
             self.shape = read_shape(transaction.meta())
-        if head.count < len(self.index):
-            raise StoreError(
-                f"the memory had {len(self.index)} entries and now has {head.count}: it was "
-                "altered or replaced by an older copy; audit it and open it again"
-            )
         if head.count > len(self.index):
             for rows in transaction.index_rows(after=len(self.index)):
                 self._learn(rows)
             if len(self.index) < head.count:
                 raise _missing(len(self.index) + 1)
+        if head != self.known:
+            raise StoreError(
+                f"entry {self.known.count} is not the one that the memory ended with: the store "
+                "was altered; audit it and restore it from a copy"
+            )
         return head
 
     def check_shape(self, point: Point) -> None:
@@ -128,6 +156,22 @@ class View:
             -1, SKETCH_SIZE
         )
         self.index.add(values, np.array([row["radius"] for row in rows]))
+        if len(self.index) > self.known.count:
+            self.known = Head(len(self.index), rows[-1]["chain"])
+
+    def _difference(self, transaction: Transaction, head: Head, chain: object) -> str | None:
+        """How the store differs from what is known of it; `chain` is that of `known`."""
+        known = self.known
+        if head.count < known.count:
+            return f"the memory had {known.count} entries and now has {head.count}"
+        if known.count and chain != known.chain:
+            return f"entry {known.count} of the memory is no longer the one that was there"
+        if not known.count:  # later on the chain stands for the facts, with which it begins
+            facts = transaction.meta()
+            for name, value in self._facts.items():
+                if facts.get(name) != value:
+                    return f"the memory was made for another {name.replace('_digest', '')} before"
+        return None
 
 
 def neighbours(entries: Sequence[Entry], x: Array, radius: float, norm: Norm) -> list[Neighbour]:

@@ -89,7 +89,12 @@ def test_rows_come_in_order_some_at_a_time(transaction):
     ]
     seen = [row for some in transaction.index_rows(after=7) for row in some]
     assert [(row["id"], row["radius"]) for row in seen] == [(8, 8 / 3), (9, 3.0), (10, 10 / 3)]
-    assert set(seen[0].keys()) == {"id", "radius", "sketch"}  # inputs and evidence stay there
+    assert set(seen[0].keys()) == {
+        "id",
+        "radius",
+        "sketch",
+        "chain",
+    }  # inputs and evidence stay there
 
 
 def test_any_number_of_rows_is_found_by_id_and_by_digest(transaction):

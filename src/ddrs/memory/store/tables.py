@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     func,
     insert,
     select,
@@ -82,6 +83,11 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
+# Made once, because every transaction begins with it.
+_head_and_chain = select(head.c.entries, head.c.chain, regions.c.chain).select_from(
+    head.outerjoin(regions, regions.c.id == bindparam("number"))
+)
+
 ROWS_PER_QUERY = 256  # that are read, or asked for by name, at once
 
 
@@ -105,17 +111,25 @@ class Transaction:
         Raises:
             StoreError: the store does not say.
         """
-        rows = self.connection.execute(select(head.c.entries, head.c.chain)).all()
+        return self.head_and_chain(0)[0]
+
+    def head_and_chain(self, number: int) -> tuple[Head, object]:
+        """The head, and the chain of entry `number` as it is stored, None where there is none.
+
+        Raises:
+            StoreError: the store does not say how many entries there are.
+        """
+        rows = self.connection.execute(_head_and_chain, {"number": number}).all()
         if len(rows) != 1 or not isinstance(rows[0][0], int) or not isinstance(rows[0][1], str):
             raise StoreError(
                 "the memory no longer says how many entries it has: the store was altered; "
                 "audit it and restore it from a copy"
             )
-        return Head(*rows[0])
+        return Head(*rows[0][:2]), rows[0][2]
 
     def index_rows(self, after: int) -> Iterator[Sequence[RowMapping]]:
-        """`id, radius, sketch` of the rows with `id > after`, in order, in pieces."""
-        columns = select(regions.c.id, regions.c.radius, regions.c.sketch)
+        """`id, radius, sketch, chain` of the rows with `id > after`, in order, in pieces."""
+        columns = select(regions.c.id, regions.c.radius, regions.c.sketch, regions.c.chain)
         return self._stream(
             columns.where(regions.c.id > after).order_by(regions.c.id), 16 * ROWS_PER_QUERY
         )

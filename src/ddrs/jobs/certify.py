@@ -167,8 +167,7 @@ class CertifyJob:
                 "--policy search"
             )
         self._check_memory()
-        if self.sigma is not None:
-            self.build_policy(None)  # refuse a bad value before anything is loaded
+        self._check_sigma()
 
     def _check_setting(self, name: str) -> None:
         if name in policy_settings(self.policy):
@@ -182,6 +181,13 @@ class CertifyJob:
         raise ConfigurationError(
             f"settings of the policy {self.policy} are {known}: there is no {name}"
         )
+
+    def _check_sigma(self) -> None:
+        """Refuse a bad value before anything is loaded."""
+        if self.sigma is not None:
+            self.build_policy(None)
+        else:  # the sigma of the model may be any in the range
+            self.build_policy(self.settings.get("high", self.settings.get("low", 1.0)))
 
     def _check_memory(self) -> None:
         if self.memory in MEMORY_WORDS:

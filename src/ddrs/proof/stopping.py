@@ -34,6 +34,8 @@ RATIO = (5, 4)
 
 FIRST_LOOK = 100
 
+MOST_VOTES = 2**53  # beyond, a count is no exact float, and no bound could be computed from it
+
 # What has less than this probability is not waited for. A level as strict as that of the bounds
 # takes up to half as many votes again, for less than a tenth of a point of certified accuracy.
 IMPLAUSIBLE = 0.01
@@ -141,6 +143,8 @@ class Estimation:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ConfigurationError(f"n must be at least 1 vote, got n={self.n}")
+        if self.n > MOST_VOTES:
+            raise ConfigurationError(f"n must be at most {MOST_VOTES} votes, got n={self.n}")
         Confidence(self.alpha, self.bound)  # refuses what never can be
 
     @cached_property

@@ -160,7 +160,7 @@ class CertifyJob:
             raise ConfigurationError(f"n0 must be at least 1 vote, got n0={self.n0}")
         if self.seed is not None:
             check_seed(self.seed)
-        _ = self.estimation  # refuses its own values
+        self.estimation.check_possible()
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "

@@ -1,5 +1,5 @@
 """`python -m ddrs` is the command `ddrs`."""
 
-from ddrs.cli.commands import main
+from ddrs.cli.entry import main
 
 main()

@@ -180,7 +180,8 @@ def test_several_classifiers_can_be_chosen_from(
     code, _, err = run(capsys, *words, "--selection", "all")
     assert code == 1
     assert "another configuration" in err
-    words = [*words, "--out", str(tmp_path / "all"), "--selection", "all"]
+    words[words.index(str(run_dir))] = str(tmp_path / "all")
+    words += ["--selection", "all"]
     assert run(capsys, *words)[0] == 0
     assert json.loads((tmp_path / "all" / "config.json").read_text())["selection"] == "all"
     assert run(capsys, "audit", str(tmp_path / "all"))[0] == 0

@@ -84,7 +84,8 @@ def test_sigma_is_not_chosen_by_saying_nothing(capsys: pytest.CaptureFixture[str
     ("words", "code", "message"),
     [
         (["--sigma", "-1"], 2, "sigma"),
-        (["--seed", "18446744073709551616"], 2, "seed must be"),
+        (["--seed", "-1"], 2, "seed must be"),
+        (["--seed", "18446744073709551616"], 2, "--seed takes no number as large"),
         (["--method", "magic"], 2, "magic"),
         (["--data", "npz:gone.npz"], 1, "gone"),
         (["--arch", "magic"], 2, "magic"),
@@ -115,7 +116,9 @@ def test_wrong_usage_and_failures_are_one_clear_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found, _, err = run(capsys, *DIGITS, "--out", str(tmp_path / "out"), *words)
+    pairs = zip(DIGITS[1::2], DIGITS[2::2], strict=True)
+    others = [word for pair in pairs if pair[0] not in words for word in pair]
+    found, _, err = run(capsys, "train", *others, "--out", str(tmp_path / "out"), *words)
     assert message in err
     assert found == code
     assert "Traceback" not in err

@@ -1,3 +1,5 @@
+from collections import namedtuple
+
 import pytest
 import torch
 from torch import nn
@@ -65,12 +67,57 @@ def test_bfloat16_rounds_the_scores():
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
 
 
+ZEROS = torch.zeros(3, 4)
+Named = namedtuple("Named", "logits hidden")
+
+
+def one_nan():
+    scores = ZEROS.clone()
+    scores[1, 2] = torch.nan
+    return scores
+
+
 @pytest.mark.parametrize(
-    "scores", [torch.zeros(3, 5), torch.zeros(2, 4), [1.0], torch.full((3, 4), torch.nan)]
+    ("scores", "message"),
+    [
+        (torch.zeros(3, 5), r"got \[3, 5\]"),
+        (torch.zeros(2, 4), r"got \[2, 4\]"),
+        ([1.0], "got list: .*out.logits"),
+        ((ZEROS, ZEROS), r"got tuple: .*out.logits or out\[0\]"),
+        ({"logits": ZEROS}, r'got dict: .*out\["logits"\]'),
+        (Named(ZEROS, ZEROS), "got Named: return the tensor of scores, such as out.logits"),
+        (None, "got NoneType: return the tensor"),
+        (ZEROS.numpy(), "got ndarray: return the tensor"),
+        (torch.full((3, 4), torch.nan), "NaN scores for 3 of 3 rows"),
+        (one_nan(), "NaN scores for 1 of 3 rows"),
+        (ZEROS.to(torch.complex64), "got complex64 scores: return real numbers"),
+        (ZEROS.to_sparse(), "got sparse scores: return out.to_dense"),
+        (ZEROS.to("meta"), "got scores without values"),
+        (ZEROS.to(torch.float8_e4m3fn), "got float8_e4m3fn scores: return real numbers"),
+        (ZEROS.to(torch.uint16), "got uint16 scores: return real numbers"),
+        (ZEROS > 0, "got bool scores: return real numbers"),
+    ],
 )
-def test_what_is_no_table_of_scores_is_refused(scores):
-    with pytest.raises(ModelError):
+def test_what_decides_no_class_is_refused_with_what_to_return(scores, message):
+    with pytest.raises(ModelError, match=message) as caught:
         check_scores(scores, 3, 4)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of what is a prototype
+@pytest.mark.parametrize("kind", ["quantised", "nested"])
+def test_scores_in_other_forms_are_refused(kind):
+    if kind == "quantised":
+        scores = torch.quantize_per_tensor(ZEROS, 0.1, 0, torch.quint8)
+    else:
+        scores = torch.nested.nested_tensor(list(ZEROS))
+    with pytest.raises(ModelError, match=f"got {kind} scores: return out.(to_)?de"):
+        check_scores(scores, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64])
+def test_scores_that_can_be_compared_are_taken(dtype):
+    assert check_scores(ZEROS.to(dtype), 3, 4).dtype == dtype
 
 
 def with_weights(function):
@@ -164,6 +211,8 @@ def test_classes_are_counted_without_a_trace():
         (with_weights(lambda x: x[:, :1]), "must return scores of shape"),
         (with_weights(lambda x: x[None]), "must return scores of shape"),
         (with_weights(lambda x: {"logits": x}), "scores of shape .* got dict"),
+        (with_weights(lambda x: x.long()), "no gradient"),
+        (with_weights(lambda x: x.to_sparse()), "out.to_dense"),
         (Returns(lambda x: x), "no weights that can be trained"),
         (nn.Linear(4, 3).requires_grad_(False), "no weights that can be trained"),
     ],

@@ -180,3 +180,36 @@ def test_two_sided_hopes_for_a_small_runner_up_too():
 def test_an_estimation_that_can_never_work_is_refused(n, alpha, bound):
     with pytest.raises(ConfigurationError, match="must be"):
         Estimation(n, alpha, bound)
+
+
+# Votes that can prove nothing
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("rule", [None, ANY])
+@pytest.mark.parametrize("alpha", [0.9, 0.3, 0.05, 0.001, 1e-6, 1e-30, 1e-45])
+def test_the_least_n_is_the_first_with_which_equal_votes_prove_a_radius(alpha, rule, bound):
+    def proves(n):
+        counts, estimation = np.array([n, 0, 0]), Estimation(n, alpha, bound, rule)
+        options = {"sigma": 1.0, "noise": Gaussian(), "confidence": estimation.confidence}
+        return certify(counts, 0, **options).radius > 0
+
+    def refused(n):
+        try:
+            Estimation(n, alpha, bound, rule).check_possible()
+        except ConfigurationError as error:
+            return str(error)
+        return None
+
+    last = max((n for n in range(1, 200) if not proves(n)), default=0)
+    for n in range(1, last + 30):
+        assert (refused(n) is None) == proves(n)
+    first = next(n for n in range(1, last + 2) if proves(n))
+    if first > 1:
+        assert refused(first - 1).endswith(f"give n of at least {first}")
+
+
+def test_votes_that_no_float_can_count_are_refused():
+    Estimation(2**53)
+    with pytest.raises(ConfigurationError, match="at most"):
+        Estimation(2**53 + 1)

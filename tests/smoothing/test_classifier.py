@@ -216,6 +216,21 @@ def test_arguments_that_can_never_work_are_refused_at_once(options):
     assert "\n" not in str(caught.value)
 
 
+def test_votes_that_can_certify_nothing_are_refused_and_predict_still_abstains():
+    classifier, x = smoothed(n=9, alpha=0.001), torch.ones(1, 2)
+    for call in (classifier.certify, classifier.own):
+        with pytest.raises(ConfigurationError, match="give n of at least 10"):
+            call(x)
+    assert classifier.predict(x) == [ABSTAIN]
+    with Memory("memory://") as memory, pytest.raises(ConfigurationError, match="at least 10"):
+        smoothed(n=9, alpha=0.001, memory=memory).predict(x)
+    assert smoothed(n=10, alpha=0.001).certify(x)
+    looks = smoothed(n=130, alpha=2**-129.5)  # a second look halves the level
+    assert looks.certify(x)
+    with pytest.raises(ConfigurationError, match="give n of at least 131"):
+        looks.certify(x, at_radii=[0.5])
+
+
 def test_numpy_scalars_are_numbers():
     options = {"sigma": np.float32(0.5), "n": np.int64(400), "seed": np.uint32(0)}
     with Memory("memory://") as memory:

@@ -59,7 +59,7 @@ def test_what_is_certified(url, sigma):
 def test_a_region_answers_even_what_abstains_itself(url):
     # 0.16 is inside the region; with so few votes it certifies nothing itself
     with Memory(url, read_only=True) as memory:
-        (certificate,) = smoothed(memory, n=10, alpha=1e-6).certify(points(0.16))
+        (certificate,) = smoothed(memory, n=20, alpha=1e-6).certify(points(0.16))
     assert certificate.own_prediction == ABSTAIN
     assert (certificate.prediction, certificate.outcome) == (0, "inherited")
     assert certificate.radius > 0

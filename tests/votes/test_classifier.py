@@ -167,3 +167,9 @@ def test_a_model_that_changed_since_is_refused():
         classifier.check_unchanged()
     model.weight.data.copy_(before)
     classifier.check_unchanged()
+
+
+def test_whole_numbers_have_no_gradient():
+    classifier = NoisyClassifier(Returns(lambda x: x.long()), 2, Gaussian())
+    with pytest.raises(ModelError, match="no gradient: return the scores before"):
+        classifier.scores(torch.zeros(1, 2))

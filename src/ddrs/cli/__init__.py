@@ -1,8 +1,8 @@
 """The command line: thin commands over the library.
 
-Exit codes: 0 done, 1 failed (or an audit found a violation), 2 wrong usage.
+Exit codes: 0 done, 1 failed (or an audit found a violation), 2 wrong usage, 130 interrupted.
 """
 
-from ddrs.cli.commands import app, main
+from ddrs.cli.entry import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -4,6 +4,8 @@ A command imports what it needs when it runs: torch, pandas and their like take 
 a help text needs none of them.
 """
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +16,9 @@ from rich.console import Console
 from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
+from ddrs.cli.entry import INTERRUPTED, interruption
 from ddrs.cli.options import RADII, Radii, Runs, numbers
+from ddrs.cli.parsing import Command, UsageError
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation.comparison import Format
 from ddrs.version import __version__
@@ -45,7 +49,7 @@ def _root(
         raise typer.Exit()
 
 
-@app.command(epilog="Example:  ddrs demo --out runs/demo")
+@app.command(cls=Command, epilog="Example:  ddrs demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs go.")] = Path(
         "runs/demo"
@@ -59,13 +63,13 @@ def demo(
     typer.echo(f"table: {made.table_file}\nfigure: {made.figure_file}")
 
 
-app.command(epilog=training.EPILOG)(training.train)
+app.command(cls=Command, epilog=training.EPILOG)(training.train)
 
 
-app.command(epilog=certifying.EPILOG)(certifying.certify)
+app.command(cls=Command, epilog=certifying.EPILOG)(certifying.certify)
 
 
-@app.command(epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
+@app.command(cls=Command, epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")
 def table(
     runs: Runs,
     radii: Radii = RADII,
@@ -73,14 +77,16 @@ def table(
 ) -> None:
     """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
     from ddrs.evaluation.comparison import compare, render
+    from ddrs.evaluation.metrics import check_radii
     from ddrs.runs.table import read_runs
 
-    wanted = numbers("--radii", radii)  # before anything is read
+    wanted = numbers("--radii", radii)
+    check_radii(wanted)  # before anything is read
     rows = compare(read_runs(runs), wanted)
     typer.echo(render(rows, format))
 
 
-@app.command(epilog="Example:  ddrs report runs/fixed runs/search --out report.html")
+@app.command(cls=Command, epilog="Example:  ddrs report runs/fixed runs/search --out report.html")
 def report(
     runs: Runs,
     out: Annotated[
@@ -89,13 +95,19 @@ def report(
     radii: Radii = RADII,
 ) -> None:
     """Write one page that shows runs and logs, how they were made, and what they guarantee."""
+    from ddrs.evaluation.metrics import check_radii
     from ddrs.finished.report import write_report
 
-    write_report(runs, out, numbers("--radii", radii))
+    wanted = numbers("--radii", radii)
+    check_radii(wanted)
+    write_report(runs, out, wanted)
     typer.echo(f"report: {out}")
 
 
-@app.command(epilog="Example:  ddrs audit runs/search      or      ddrs audit sqlite:///memory.db")
+@app.command(
+    cls=Command,
+    epilog="Example:  ddrs audit runs/search      or      ddrs audit sqlite:///memory.db",
+)
 def audit(
     target: Annotated[
         str, typer.Argument(metavar="RUN_OR_MEMORY_URL", help="A run directory or a memory.")
@@ -107,19 +119,25 @@ def audit(
             help="Resolve a run in K shuffled orders too: how much depends on the order?",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Key of the orders.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Key of the orders. Default: 0.")
+    ] = None,
 ) -> None:
     """Recompute every certificate from its counts and check that no two regions disagree."""
     from ddrs.cli.tables import orders_table
     from ddrs.finished.audit import audit_memory, audit_run
     from ddrs.finished.orders import reorder
     from ddrs.memory.store.urls import shown_url
+    from ddrs.noise.streams import check_seed
 
     is_memory = "://" in target
     if orders is not None and is_memory:
         raise ConfigurationError("--orders takes a run directory: a memory does not know labels")
     if orders is not None and orders < 1:
         raise ConfigurationError(f"--orders takes at least 1 order, got {orders}")
+    if seed is not None and orders is None:
+        raise ConfigurationError("--seed is the key of --orders: add --orders")
+    check_seed(seed or 0)
     report = audit_memory(target) if is_memory else audit_run(target)
     for violation in report.violations:
         typer.echo(f"violation: {violation}")
@@ -127,7 +145,7 @@ def audit(
     name = shown_url(target) if is_memory else target
     typer.echo(f"{name}: {report.entries} entries, {verdict}")
     if orders is not None:
-        typer.echo(f"\n{orders_table(reorder(target, orders, seed=seed))}")
+        typer.echo(f"\n{orders_table(reorder(target, orders, seed=seed or 0))}")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -136,12 +154,41 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on standard error, unless `--debug` is given."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        app([word for word in words if word != "--debug"])  # it may stand anywhere
+        # `--debug` may stand anywhere. Typer makes an exit code of Ctrl-C and of every Exit.
+        code = app([word for word in words if word != "--debug"], standalone_mode=False)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        _messages.print("interrupted; the same command goes on where this one stopped")
-        sys.exit(130)
-    except DDRSError as error:
+        code = INTERRUPTED
+    except UsageError as error:
+        code = error.exit_code
+        if type(error).__name__ != "NoArgsIsHelpError":  # which has shown the help
+            _say(f"error: {error.format_message()}")
+    except (DDRSError, OSError) as error:
         if "--debug" in words:
             raise
-        _messages.print(f"error: {' '.join(str(error).split())}", markup=False)
-        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+        _say(f"error: {error if isinstance(error, DDRSError) else _in_words(error)}")
+        _give_up_output()
+        code = 2 if isinstance(error, ConfigurationError) else 1
+    if code == INTERRUPTED:
+        _say(interruption(words))
+    sys.exit(code or 0)
+
+
+def _say(text: str) -> None:
+    _messages.print(" ".join(text.split()), markup=False)
+
+
+def _in_words(error: OSError) -> str:
+    """An error of the system that no layer below could say more about."""
+    where = "" if error.filename is None else f": {error.filename}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "; make room and run the same command again, what was there is kept" * full
+    return f"{error.strerror or error}{where}{advice}"
+
+
+def _give_up_output() -> None:
+    """Drop what standard output cannot take, so that Python does not complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ddrs.cli.parsing import Command
+from ddrs.errors import ConfigurationError
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -19,7 +22,7 @@ Url = Annotated[
 ]
 
 
-@app.command(epilog="Example:  ddrs memory stats sqlite:///memory.db")
+@app.command(cls=Command, epilog="Example:  ddrs memory stats sqlite:///memory.db")
 def stats(url: Url) -> None:
     """Entries by class, their radii, what trimming and inheriting cost, and the head to note."""
     from ddrs.cli.tables import statistics_table
@@ -36,7 +39,9 @@ def stats(url: Url) -> None:
     typer.echo(f"{shown_url(url)}\n\n{statistics_table(found)}")
 
 
-@app.command(epilog="Example:  ddrs memory export sqlite:///memory.db --out memory.parquet")
+@app.command(
+    cls=Command, epilog="Example:  ddrs memory export sqlite:///memory.db --out memory.parquet"
+)
 def export(
     url: Url,
     out: Annotated[
@@ -56,7 +61,9 @@ def export(
     typer.echo(f"{out}: {made.head.count} entries")
 
 
-@app.command("import", epilog="Example:  ddrs memory import m.parquet --memory sqlite:///new.db")
+@app.command(
+    "import", cls=Command, epilog="Example:  ddrs memory import m.parquet --memory sqlite:///new.db"
+)
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `ddrs memory export`.")],
     memory: Annotated[
@@ -66,9 +73,11 @@ def import_(
     """Make every claim of an export again, in order, and see that each answer is the same."""
     from ddrs.display.progress import ProgressBar
     from ddrs.memory.memory import Memory
-    from ddrs.memory.store.urls import shown_url
+    from ddrs.memory.store.urls import parse_url, shown_url
     from ddrs.memory.transfer import import_entries, open_export
 
+    if parse_url(memory).drivername == "memory":
+        raise ConfigurationError("a memory:// would be gone at once: give a URL that stays")
     export = open_export(file)
     with (
         Memory(memory, export.norm) as opened,

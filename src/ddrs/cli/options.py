@@ -44,6 +44,7 @@ Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
 ]
 Radii = Annotated[str, typer.Option(metavar="R,R,...", help="Radii of the certified accuracy.")]
+LARGEST = 2**63 - 1
 RADII = "0,0.25,0.5,0.75,1"
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -120,13 +121,19 @@ class Option:
         if self._element is str:
             return tuple(value)
         if self._element is None:
-            return value
+            return self._fitting(value)
         found = numbers(self.flag, value)
         if self._element is float:
             return found
         if not all(number.is_integer() for number in found):
             raise ConfigurationError(f"{self.flag} takes whole numbers, got {value!r}")
         return tuple(map(int, found))
+
+    def _fitting(self, value: Any) -> Any:
+        """A value, unless it is a whole number that no tensor could hold."""
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ConfigurationError(f"{self.flag} takes no number as large as this: {value}")
+        return value
 
     @property
     def _element(self) -> Any:
@@ -244,8 +251,12 @@ def named_values(option: str, words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise ConfigurationError(f"{option} takes NAME=VALUE, got {word!r}")
+        if name in values:
+            raise ConfigurationError(f"{option} takes {name} once, got {word!r} too")
         try:
             values[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[name] = value
+        if isinstance(values[name], int) and abs(values[name]) > LARGEST:
+            raise ConfigurationError(f"{option} takes no number as large as this: {word}")
     return values

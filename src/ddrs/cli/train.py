@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
+from ddrs.errors import ConfigurationError
 from ddrs.jobs.train import TrainJob
 from ddrs.training.config import TrainingConfig, preset
 
@@ -81,16 +82,22 @@ def train(
 
 def _training(preset_name: str | None, given: dict[str, Any]) -> TrainingConfig:
     """The configuration: what is given overrides the preset, and that the defaults."""
-    if preset_name is None:
-        return TrainingConfig(**given)
-    published = preset(
-        given.get("method", TrainingConfig.method),
-        preset_name,
-        epochs=given.get("epochs"),
-        schedule=given.get("schedule"),
-    )
-    options = published["options"] | given.get("options", {})
-    return TrainingConfig(**published | given | {"options": options})
+    wanted = given
+    if preset_name is not None:
+        published = preset(
+            given.get("method", TrainingConfig.method),
+            preset_name,
+            epochs=given.get("epochs"),
+            schedule=given.get("schedule"),
+        )
+        options = published["options"] | given.get("options", {})
+        wanted = published | given | {"options": options}
+    training = TrainingConfig(**wanted)
+    if "gamma" in given and training.schedule != "step":
+        raise ConfigurationError(
+            f"--gamma is of the schedule step, not of {training.schedule}: leave one of them out"
+        )
+    return training
 
 
 def _estimated(found: "Estimate") -> str:

@@ -58,7 +58,7 @@ def certified_accuracy(rows: Rows, radii: float | Iterable[float]) -> float | Fl
 
     Raises:
         InputError: no rows, or a row without a finite radius >= 0 and a `correct` of 0 or 1.
-        ConfigurationError: a radius that is negative or not a number.
+        ConfigurationError: a radius that is negative, infinite or not a number.
     """
     hits, inputs = certified_hits(rows, radii)
     accuracy = hits / inputs
@@ -70,13 +70,23 @@ def certified_hits(rows: Rows, radii: float | Iterable[float]) -> tuple[npt.NDAr
 
     Arguments and errors are those of `certified_accuracy`; the counts have the shape of `radii`.
     """
+    at = check_radii(radii)
     radius, correct = _columns(rows)
-    at = np.asarray(list(radii) if isinstance(radii, Iterable) else radii, dtype=np.float64)
-    if not np.all(at >= 0):
-        raise ConfigurationError(f"radii must be numbers of at least 0, got {at.tolist()}")
     certified = np.sort(radius[correct])
     hits = len(certified) - np.searchsorted(certified, at, side="left")  # radius == r counts
     return np.asarray(hits, dtype=np.int64), len(radius)
+
+
+def check_radii(radii: float | Iterable[float]) -> Float64s:
+    """Radii to ask for as an array, of no dimension for one radius.
+
+    Raises:
+        ConfigurationError: one is negative, infinite or not a number.
+    """
+    at = np.asarray(list(radii) if isinstance(radii, Iterable) else radii, dtype=np.float64)
+    if not np.all((at >= 0) & np.isfinite(at)):
+        raise ConfigurationError(f"radii must be finite numbers of at least 0, got {at.tolist()}")
+    return at
 
 
 def average_certified_radius(rows: Rows) -> float:

@@ -160,15 +160,14 @@ class CertifyJob:
             raise ConfigurationError(f"n0 must be at least 1 vote, got n0={self.n0}")
         if self.seed is not None:
             check_seed(self.seed)
-        _ = self.estimation  # refuses its own values
+        self.estimation.check_possible()
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "
                 "--policy search"
             )
         self._check_memory()
-        if self.sigma is not None:
-            self.build_policy(None)  # refuse a bad value before anything is loaded
+        self._check_sigma()
 
     def _check_setting(self, name: str) -> None:
         if name in policy_settings(self.policy):
@@ -182,6 +181,13 @@ class CertifyJob:
         raise ConfigurationError(
             f"settings of the policy {self.policy} are {known}: there is no {name}"
         )
+
+    def _check_sigma(self) -> None:
+        """Refuse a bad value before anything is loaded."""
+        if self.sigma is not None:
+            self.build_policy(None)
+        else:  # the sigma of the model may be any in the range
+            self.build_policy(self.settings.get("high", self.settings.get("low", 1.0)))
 
     def _check_memory(self) -> None:
         if self.memory in MEMORY_WORDS:

@@ -20,7 +20,7 @@ __all__ = [
 def from_factory(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """`package.module:function` -> the module that the function returns."""
     package, _, attribute = name.partition(":")
-    if not package or not attribute:
+    if not all(package.split(".")) or not attribute:
         raise ConfigurationError(f"py:{name} is incomplete: write py:package.module:factory")
     with _current_directory():
         try:

@@ -1,6 +1,6 @@
 """How a network is run: in which memory layout and arithmetic, batch by batch, checked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar
 
 import torch
@@ -18,6 +18,13 @@ Key = TypeVar("Key")
 # each layer of a network has to have its pages mapped and cleared anew. Freeing a block raises the
 # threshold to its size; 32 MB is the most it takes.
 LARGEST_BLOCK = 2**25 - 2**16
+
+
+COMPARABLE = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+    | {torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64}
+)
+"""The types of scores of which torch finds the largest."""
 
 
 class Forward(nn.Module):
@@ -95,21 +102,35 @@ class EagerNetwork:
             scores = self._forward(batch)
         except Exception as error:
             raise ModelError(
-                f"the model failed on a {batch.dtype} batch of shape {list(batch.shape)}: {error}"
+                f"the model failed on a {batch.dtype} batch of shape {list(batch.shape)}: "
+                f"{one_line(error)}"
             ) from error
         return check_scores(scores, len(batch), self._num_classes)
 
 
 def check_scores(scores: object, rows: int, num_classes: int) -> Tensor:
-    """`scores` if they are a tensor `[rows, num_classes]` without NaN; ModelError if not."""
-    expected = (rows, num_classes)
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
+    """`scores` if they are a tensor `[rows, num_classes]` that decides the class of every row.
+
+    Raises:
+        ModelError: they are something else, or hold NaN; it says what to return.
+    """
+    expected = [rows, num_classes]
+    fault = _fault(scores)
+    if fault is not None or not isinstance(scores, Tensor):
         raise ModelError(
-            f"the model must return scores of shape {list(expected)} "
-            f"([batch, num_classes]), got {_shape(scores)}"
+            f"the model must return scores of shape {expected} ([batch, num_classes]), got {fault}"
         )
-    if scores.detach().isnan().any():
-        raise ModelError("the model returned NaN scores; certify a model that is finite")
+    if list(scores.shape) != expected:
+        raise ModelError(
+            f"the model must return scores of shape {expected} ([batch, num_classes]), "
+            f"got {list(scores.shape)}"
+        )
+    undecided = int(scores.detach().isnan().any(dim=1).sum())
+    if undecided:
+        raise ModelError(
+            f"the model returned NaN scores for {undecided} of {rows} rows; certify a model that "
+            "is finite"
+        )
     return scores
 
 
@@ -136,15 +157,33 @@ def count_classes(network: nn.Module, x: Tensor) -> int:
             f"the model failed on inputs of shape {list(x.shape[1:])}: {one_line(error)}; choose "
             "one for inputs of this shape"
         ) from error
-    fits = isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == len(x)
-    if not (fits and scores.shape[1] >= 2):
-        raise ModelError(
-            "the model must return scores of shape [batch, classes] for two classes at least, got "
-            f"{_shape(scores)} for a batch of {len(x)}"
-        )
+    must = "the model must return scores of shape [batch, classes] for two classes at least, got"
+    fault = _fault(scores)
+    if fault is not None or not isinstance(scores, Tensor):
+        raise ModelError(f"{must} {fault}")
+    if scores.ndim != 2 or len(scores) != len(x) or scores.shape[1] < 2:
+        raise ModelError(f"{must} {list(scores.shape)} for a batch of {len(x)}")
+    if not scores.is_floating_point():
+        raise ModelError(f"{must} {scores.dtype}, which has no gradient: return floats")
     return int(scores.shape[1])
 
 
-def _shape(scores: object) -> object:
-    """What to say of scores that are not as they must be."""
-    return list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+def _fault(scores: object) -> str | None:
+    """What keeps scores from being compared, and what to return instead; None if nothing does."""
+    kind = type(scores).__name__
+    if not isinstance(scores, Tensor):
+        if isinstance(scores, Mapping) and not hasattr(scores, "logits"):
+            return f'{kind}: return the tensor of scores in it, such as out["logits"]'
+        if isinstance(scores, list | tuple) and not hasattr(scores, "logits"):
+            return f"{kind}: return the tensor of scores in it, such as out.logits or out[0]"
+        return f"{kind}: return the tensor of scores, such as out.logits"
+    if scores.is_quantized:
+        return "quantised scores: return out.dequantize()"
+    if scores.is_nested or scores.layout != torch.strided:
+        return f"{'nested' if scores.is_nested else 'sparse'} scores: return out.to_dense()"
+    if scores.device.type == "meta":
+        return "scores without values: put the model on a device other than meta"
+    if scores.dtype not in COMPARABLE:
+        dtype = str(scores.dtype).removeprefix("torch.")
+        return f"{dtype} scores: return real numbers, such as out.float() or out.abs()"
+    return None

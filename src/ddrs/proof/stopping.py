@@ -8,9 +8,9 @@ guarantee.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, floor, inf
+from math import ceil, floor, inf, log2
 
 from ddrs.errors import ConfigurationError
 from ddrs.noise.distributions import Noise
@@ -33,6 +33,8 @@ __all__ = [
 RATIO = (5, 4)
 
 FIRST_LOOK = 100
+
+MOST_VOTES = 2**53  # beyond, a count is no exact float, and no bound could be computed from it
 
 # What has less than this probability is not waited for. A level as strict as that of the bounds
 # takes up to half as many votes again, for less than a tenth of a point of certified accuracy.
@@ -141,7 +143,31 @@ class Estimation:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ConfigurationError(f"n must be at least 1 vote, got n={self.n}")
+        if self.n > MOST_VOTES:
+            raise ConfigurationError(f"n must be at most {MOST_VOTES} votes, got n={self.n}")
         Confidence(self.alpha, self.bound)  # refuses what never can be
+
+    def check_possible(self) -> None:
+        """Refuse votes that prove nothing even if all of them agree.
+
+        All n votes of one class give the lower bound level^(1/n), and a radius needs more than 1/2.
+
+        Raises:
+            ConfigurationError: n is too small for this alpha.
+        """
+        if self._is_possible():
+            return
+        enough = replace(self, n=self.n + 1)
+        while not enough._is_possible():
+            enough = replace(enough, n=enough.n + 1)
+        raise ConfigurationError(
+            f"n = {self.n} votes can certify nothing at alpha = {self.alpha:g}, even if all agree: "
+            f"give n of at least {enough.n}"
+        )
+
+    def _is_possible(self) -> bool:
+        sides = 1 if self.bound == "one-sided" else 2
+        return self.n > log2(self.looks) + log2(sides) - log2(self.alpha)
 
     @cached_property
     def times(self) -> tuple[int, ...]:

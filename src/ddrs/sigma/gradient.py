@@ -1,6 +1,7 @@
 """Algorithm 1 of DDRS: ascend a differentiable estimate of the radius in sigma."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -46,7 +47,8 @@ class GradientSigma:
             input go through the model together.
 
     Raises:
-        ConfigurationError: not 0 < low <= initial <= high, steps < 0, lr <= 0 or n < 1.
+        ConfigurationError: not 0 < low <= initial <= high, steps < 0, n < 1, or an lr
+            that is not positive and finite.
     """
 
     initial: float = field(metadata=INITIAL_OPTION)
@@ -62,9 +64,9 @@ class GradientSigma:
 
     def __post_init__(self) -> None:
         check_range(self.initial, self.low, self.high)
-        if self.steps < 0 or not self.lr > 0 or self.n < 1:
+        if self.steps < 0 or not 0 < self.lr < inf or self.n < 1:
             raise ConfigurationError(
-                "GradientSigma needs steps >= 0, lr > 0 and n >= 1, "
+                "GradientSigma needs steps >= 0, a finite lr > 0 and n >= 1, "
                 f"got steps={self.steps}, lr={self.lr}, n={self.n}"
             )
 

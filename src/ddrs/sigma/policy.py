@@ -97,7 +97,8 @@ def check_range(initial: float, low: float | None, high: float | None) -> tuple[
     high = initial * DEFAULT_RANGE_FACTOR if high is None else high
     if not (0 < low <= initial <= high and isfinite(high)):
         raise ConfigurationError(
-            f"sigma must satisfy 0 < low <= initial <= high, got {low}, {initial}, {high}"
+            "sigma must satisfy 0 < low <= initial <= high < infinity, "
+            f"got {low}, {initial}, {high}"
         )
     return low, high
 

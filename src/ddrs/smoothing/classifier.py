@@ -199,7 +199,8 @@ class SmoothedClassifier:
             One certificate per input, in order.
 
         Raises:
-            ConfigurationError: both stopping rules, or a value that is none.
+            ConfigurationError: both stopping rules, a value that is none, or an `n` too small for
+                `alpha` to certify anything.
             InputError: `x` is not such a tensor.
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
@@ -263,6 +264,7 @@ class SmoothedClassifier:
         if not len(inputs):
             return []
         if self.memory is not None:
+            self.estimation.check_possible()
             with self._named(inputs):
                 return self._predict_from(self.memory, inputs)
         with self._named(inputs), self.alternatives.frozen():
@@ -379,7 +381,9 @@ class SmoothedClassifier:
     def _estimation(
         self, at_radii: Sequence[float] | None, radius_tolerance: float | None
     ) -> Estimation:
-        return replace(self.estimation, stopping=stopping_rule(at_radii, radius_tolerance))
+        estimation = replace(self.estimation, stopping=stopping_rule(at_radii, radius_tolerance))
+        estimation.check_possible()
+        return estimation
 
     @contextmanager
     def _named(self, inputs: Inputs) -> Iterator[None]:

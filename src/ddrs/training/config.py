@@ -6,7 +6,7 @@ The fields say in their metadata what the command line shows of them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, get_args
 
 from ddrs.errors import ConfigurationError
@@ -202,9 +202,10 @@ class TrainingConfig:
             raise ConfigurationError(
                 f"weight_decay must be finite and at least 0, got {self.weight_decay}"
             )
-        if not (0 <= self.validation < 1 or float(self.validation).is_integer()):
+        share = self.validation
+        if not 0 <= share < inf or not (share < 1 or float(share).is_integer()):
             raise ConfigurationError(
-                f"validation must be a share below 1 or a whole number, got {self.validation}"
+                f"validation must be a share from 0 to 1 or a whole number, got {share}"
             )
 
     def _check_sigmas(self) -> None:

@@ -120,9 +120,16 @@ class NoisyClassifier:
         """One differentiable forward pass of the model: `[batch, *input]` -> `[batch, classes]`.
 
         Raises:
-            ModelError: the model raised, or did not return one score per class, or returned NaN.
+            ModelError: the model raised, or did not return one score per class, or returned NaN or
+                whole numbers.
         """
-        return self._eager(batch)
+        scores = self._eager(batch)
+        if not scores.is_floating_point():
+            raise ModelError(
+                f"the model returned whole numbers ({scores.dtype}), which have no gradient: "
+                "return the scores before they are rounded, or choose sigma by another policy"
+            )
+        return scores
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> npt.NDArray[np.int64]:

@@ -4,6 +4,7 @@ A command imports what it needs when it runs: torch, pandas and their like take 
 a help text needs none of them.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from rich.console import Console
 from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
-from ddrs.cli.options import RADII, Radii, Runs, numbers
+from ddrs.cli.options import RADII, Radii, Runs, directory, numbers
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation.comparison import Format
 from ddrs.version import __version__
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(memory_commands.app, name="memory")
+_LIKE_URL = re.compile(r"\s*(postgres|sqlite:|memory:)|.*(@|password)", re.IGNORECASE)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -47,9 +49,9 @@ def _root(
 
 @app.command(epilog="Example:  ddrs demo --out runs/demo")
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs go.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the runs go.", parser=directory)
+    ] = Path("runs/demo"),
 ) -> None:
     """Train on real handwritten digits and certify them with a fixed and a chosen sigma."""
     from ddrs.demo import run_demo
@@ -100,6 +102,14 @@ def audit(
     target: Annotated[
         str, typer.Argument(metavar="RUN_OR_MEMORY_URL", help="A run directory or a memory.")
     ],
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The memory of a run, where that is not in the run directory: only what is named "
+            "here is opened, and it must be the one that the run records.",
+        ),
+    ] = None,
     orders: Annotated[
         int | None,
         typer.Option(
@@ -113,17 +123,26 @@ def audit(
     from ddrs.cli.tables import orders_table
     from ddrs.finished.audit import audit_memory, audit_run
     from ddrs.finished.orders import reorder
-    from ddrs.memory.store.urls import shown_url
+    from ddrs.memory.store.urls import parse_url, shown_url
 
     is_memory = "://" in target
+    if is_memory or (_LIKE_URL.match(target) and not Path(target).exists()):
+        parse_url(target)  # refuses what is meant to be one and would be repeated as a path
     if orders is not None and is_memory:
         raise ConfigurationError("--orders takes a run directory: a memory does not know labels")
+    if memory is not None and is_memory:
+        raise ConfigurationError("--memory goes with a run directory, not with a memory")
     if orders is not None and orders < 1:
         raise ConfigurationError(f"--orders takes at least 1 order, got {orders}")
-    report = audit_memory(target) if is_memory else audit_run(target)
+    report = audit_memory(target) if is_memory else audit_run(target, memory)
     for violation in report.violations:
         typer.echo(f"violation: {violation}")
-    verdict = "sound" if report.ok else f"{len(report.violations)} violations"
+    verdict = f"{len(report.violations)} violations" if report.violations else "sound"
+    if not report.whole:
+        verdict += (
+            " but for its memory, which is not in the run directory and was not opened: name it "
+            "with --memory URL"
+        )
     name = shown_url(target) if is_memory else target
     typer.echo(f"{name}: {report.entries} entries, {verdict}")
     if orders is not None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from ddrs.errors import ConfigurationError, RunError, one_line
+from ddrs.errors import ConfigurationError, RunError
+from ddrs.files import write
 from ddrs.networks.forward import Forward, count_classes
 from ddrs.networks.precision import check_precision
 from ddrs.noise.distributions import NOISES, Noise
@@ -253,7 +254,7 @@ def _not_finite(
     path = checkpoint.with_name(NOT_FINITE_FILE)
     record = {"epoch": epoch, "step": step, "loss": str(loss), "ids": batch.tolist()}
     try:
-        path.write_text(json.dumps(record) + "\n")
-    except OSError as error:
-        return RunError(f"{where}; {advice}; cannot write {path}: {one_line(error)}")
+        write(path, json.dumps(record) + "\n", "examples")
+    except RunError as error:
+        return RunError(f"{where}; {advice}; {error}")
     return RunError(f"{where}; the ids of its examples are in {path}; {advice}")

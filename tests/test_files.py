@@ -1,5 +1,6 @@
 import errno
 import os
+import secrets
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,7 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.errors import RunError
-from ddrs.files import read_parquet, replacing, write
+from ddrs.files import (
+    check_file,
+    clear_leftovers,
+    is_leftover,
+    made_beside,
+    read_parquet,
+    replacing,
+    write,
+)
 from support.epochs import room
 
 
@@ -35,13 +44,87 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
-def test_something_in_the_way_leaves_what_was_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_a_partial_of_ones_own_is_kept_and_not_followed(tmp_path: Path, kind: str) -> None:
+    path, mine = tmp_path / "file.txt", tmp_path / "file.txt.partial"
+    (tmp_path / "elsewhere").write_text("mine")
+    make = {
+        "file": lambda: mine.write_text("mine"),
+        "folder": mine.mkdir,
+        "link": lambda: mine.symlink_to(tmp_path / "elsewhere"),
+    }
+    make[kind]()
+    write(path, "after", "text")
+    assert path.read_text() == "after"
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert mine.is_symlink() == (kind == "link")
+    assert mine.is_dir() or mine.read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "file.txt", "file.txt.partial"]
+
+
+def test_names_are_new_and_made_exclusively(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file.txt"
-    path.write_text("before")
-    (tmp_path / "file.txt.partial").mkdir()
-    with pytest.raises(RunError, match="directory"):
-        write(path, "after", "text")
-    assert path.read_text() == "before"
+    digits = iter(["0123abcd", "0123abcd", "4567abcd"])
+    monkeypatch.setattr(secrets, "token_hex", lambda count: next(digits))
+    (tmp_path / "file.txt.0123abcd.partial").symlink_to(tmp_path / "nowhere")
+    with replacing(path) as partial:
+        assert partial.name == "file.txt.4567abcd.partial"
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_has_the_mode_that_is_usual(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("")
+    write(tmp_path / "file.txt", "text", "text")
+    assert (tmp_path / "file.txt").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_long_name_stays_possible(tmp_path: Path) -> None:
+    for name in ("a" * 255, "κ" * 127):
+        write(tmp_path / name, "text", "text")
+        assert (tmp_path / name).read_text() == "text"
+
+
+def test_a_link_is_replaced_and_a_device_is_not(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    write(tmp_path / "link", "new", "text")
+    assert (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "mine").read_text() == "mine"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="it is a pipe, device or socket, not a file"):
+        write(tmp_path / "pipe", "new", "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_a_kill_leaves_is_told_from_what_is_ones_own(tmp_path: Path) -> None:
+    left = made_beside(tmp_path / "file.txt")
+    folder = made_beside(tmp_path / "file.txt", Path.mkdir)
+    (folder / "inside").write_text("")
+    kept = ["file.txt", "file.txt.partial", "file.txt.notes.partial", "other.0123abcd.partial"]
+    for name in kept:
+        (tmp_path / name).write_text("")
+    assert is_leftover(left.name, "file.txt")
+    assert is_leftover("file.txt.partial", "file.txt")  # of earlier versions
+    assert not is_leftover("file.txt.notes.partial", "file.txt")
+    assert not is_leftover("file.txt", "file.txt")
+    clear_leftovers(tmp_path / "file.txt")
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
+
+
+def test_a_pipe_or_device_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/null"):
+        with pytest.raises(OSError, match="pipe, device or socket"):
+            check_file(path)
+        with pytest.raises(OSError, match="pipe, device or socket"):
+            read_parquet(Path(path))
+    for path in (tmp_path, tmp_path / "missing", __file__):
+        check_file(path)
 
 
 def test_whatever_is_made_is_written_and_replaced(tmp_path):

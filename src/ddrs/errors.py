@@ -72,6 +72,21 @@ class RunError(DDRSError, OSError):
     """A run directory that cannot be written, or that was made with another configuration."""
 
 
+# What other libraries advise to set, so as to run a stranger's code, and what we say instead.
+_INSTEAD = {
+    "weights_only": "it holds more than tensors, and could run code of its own if it were read",
+    "allow_pickle": "it holds pickled objects, which could run code of their own if they were read",
+    "trust_remote_code": "it needs code that comes with it, and such code is never run",
+}
+
+
 def one_line(error: Exception) -> str:
-    """The message of another library's error, as part of one of ours."""
-    return " ".join(str(error).split())
+    """The message of another library's error, as part of one of ours.
+
+    Advice to run what a file holds is not passed on: our own text stands in its place.
+    """
+    text = " ".join(str(error).split())
+    for option, instead in _INSTEAD.items():
+        if option in text:
+            return instead
+    return text

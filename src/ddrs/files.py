@@ -1,7 +1,16 @@
-"""Files that are whole at any moment: what was there before, or what replaces it."""
+"""Files that are whole at any moment: what was there before, or what replaces it.
 
+What is being written stands beside its file as `NAME.XXXXXXXX.partial`, with eight hexadecimal
+digits that nobody can foresee; a process that is killed leaves it there, and nothing reads it.
+"""
+
+import errno
 import os
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +20,36 @@ from ddrs.errors import RunError
 if TYPE_CHECKING:  # a fifth of a second of every start: imported where a table is read
     import pyarrow as pa
 
-__all__ = ["cannot_write", "read_parquet", "replacing", "sync", "write"]
+__all__ = [
+    "cannot_write",
+    "check_file",
+    "clear_leftovers",
+    "is_leftover",
+    "made_beside",
+    "read_parquet",
+    "replacing",
+    "sync",
+    "write",
+]
+
+KEPT_OF_NAME = 50  # characters, so that a long name does not become one that is too long
+LEFTOVER = re.compile(r"\.[0-9a-f]{8}\.partial")
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a pipe, device or socket, which would be waited for, before a file is opened by name.
+
+    What is not there, or a directory, is left to whatever opens it.
+
+    Raises:
+        OSError: it is no file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe, device or socket, not a file", str(path))
 
 
 def write(path: str | Path, content: str | bytes, what: str) -> None:
@@ -42,12 +80,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; the file there replaces `path` when the block ends.
 
     It is for content that is streamed, or written by another library; `write` is for the rest. On
-    any error, also one of the block, `path` is as it was and nothing is left beside it.
+    any error, also one of the block, `path` is as it was and nothing is left beside it. A link at
+    `path` is replaced, not followed.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or a pipe, device or socket is there.
     """
-    partial = path.with_name(path.name + ".partial")
+    check_file(path)
+    partial = made_beside(path)
     try:
         yield partial
         sync(partial)
@@ -57,6 +97,47 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def made_beside(path: Path, make: Callable[[Path], None] | None = None) -> Path:
+    """A new, empty file in the directory of `path`, under a name that only this call has.
+
+    Args:
+        path: what it will become.
+        make: makes it, and fails where anything has that name; `Path.mkdir` for a directory.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        name = f"{path.name[:KEPT_OF_NAME]}.{secrets.token_hex(4)}.partial"
+        with suppress(FileExistsError):
+            made = path.with_name(name)
+            made.touch(exist_ok=False) if make is None else make(made)
+            return made
+
+
+def is_leftover(name: str, of: str) -> bool:
+    """Whether a killed process may have left a file of that name when it wrote the file `of`."""
+    if name == f"{of}.partial":  # of earlier versions
+        return True
+    return name.startswith(of[:KEPT_OF_NAME]) and bool(
+        LEFTOVER.fullmatch(name[len(of[:KEPT_OF_NAME]) :])
+    )
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside `path`; only for who alone writes it.
+
+    Names of earlier versions, `NAME.partial`, could be somebody's own and are kept.
+    """
+    with suppress(OSError):
+        for entry in list(path.parent.iterdir()):
+            if entry.name != f"{path.name}.partial" and is_leftover(entry.name, path.name):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
 
 
 def sync(path: str | Path) -> None:
@@ -79,9 +160,10 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pa.Table"
         columns: the columns to read; all by default.
 
     Raises:
-        pyarrow.ArrowException, OSError: it is missing, damaged, or a directory.
+        pyarrow.ArrowException, OSError: it is missing, damaged, or no file.
     """
     import pyarrow.parquet as pq
 
+    check_file(path)
     with pq.ParquetFile(str(path), pre_buffer=False) as file:
         return file.read(None if columns is None else list(columns), use_threads=False)

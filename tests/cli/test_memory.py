@@ -3,6 +3,7 @@ import shlex
 import sqlite3
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -102,6 +103,24 @@ def test_an_import_into_a_memory_with_other_entries_is_refused(
         assert [entry.claimed_radius for entry in memory.entries()] == [1.0]
 
 
+def test_a_failed_import_leaves_no_new_memory(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "m.parquet"
+    run(capsys, "memory", "export", url, "--out", str(file))
+    table = pq.read_table(file)
+    radii = pa.array([2 * radius for radius in table["claimed_radius"].to_pylist()])
+    place = table.column_names.index("claimed_radius")
+    pq.write_table(table.set_column(place, table.schema.field(place), radii), file)
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run(
+        capsys, "memory", "import", str(file), "--memory", f"sqlite:///{tmp_path}/n.db"
+    )
+    assert code == 1
+    assert "m.parquet" in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_damaged_memory_is_one_clear_line(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +172,7 @@ def test_certifying_read_only_says_what_was_not_recorded(
     assert re.search(r"note: \d+ inputs are in no region of the read-only memory", err)
     assert (tmp_path / "m.db").read_bytes() == before
     for name in ("all", "some"):
-        code, out, _ = run(capsys, "audit", str(tmp_path / name))
+        code, out, _ = run(capsys, "audit", str(tmp_path / name), "--memory", url)
         assert code == 0, out
 
 
@@ -167,7 +186,21 @@ def test_a_relative_memory_is_found_from_elsewhere(
     assert run(capsys, *certify, "--memory", "sqlite:///rel.db", "--out", "run")[0] == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run(capsys, "audit", str(tmp_path / "run"))[0] == 0
+    words = ["audit", str(tmp_path / "run")]
+    assert run(capsys, *words, "--memory", f"sqlite:///{tmp_path}/rel.db")[0] == 0
+    code, _, err = run(capsys, *words, "--memory", "sqlite:///rel.db")  # that is another file
+    assert code == 2
+    assert "does not have the memory that was named" in err
+    assert run(capsys, *words)[:2] == (0, f"{tmp_path}/run: 12 entries, sound\n")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(
+        config.read_text().replace(f"sqlite:///{tmp_path}/rel.db", "postgresql://a/b")
+    )
+    assert run(capsys, *words)[:2] == (
+        1,
+        f"{tmp_path}/run: 12 entries, sound but for its memory, a server that was not connected "
+        "to: name it with --memory URL\n",
+    )
 
 
 def test_no_password_is_shown(
@@ -193,14 +226,15 @@ def test_orders_are_shown_after_the_audit(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = str(tmp_path / "run")
-    code, out, err = run(capsys, "audit", target, "--orders", "3", "--seed", "5")
+    audit = ["audit", target, "--memory", url]
+    code, out, err = run(capsys, *audit, "--orders", "3", "--seed", "5")
     assert code == 0
     assert out.startswith(f"{target}: 12 entries, sound\n\n| certified accuracy |")
     assert "3 shuffled orders, seed 5. Of 12 inputs, " in out
     assert "100%" in err
     with sqlite3.connect(tmp_path / "m.db") as connection:
         connection.execute("UPDATE regions SET radius = 2 * radius WHERE id = 1")
-    code, out, _ = run(capsys, "audit", target, "--orders", "3")
+    code, out, _ = run(capsys, *audit, "--orders", "3")
     assert code == 1  # the audit's
     assert "violation: " in out
     assert "3 shuffled orders, seed 0" in out

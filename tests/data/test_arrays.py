@@ -78,7 +78,10 @@ X = np.zeros((9, 2), np.float32)
         ({"x": X[:0], "y": LABELS[:0]}, "no inputs for the split test"),
         ({"x": np.where(np.arange(9) == 4, np.nan, X.T).T, "y": LABELS}, "input 4 has NaN"),
         ({"x": X + 1e300 * np.eye(9, 2, -5), "y": LABELS}, "input 5 has NaN or inf"),
-        ({"x": np.array([{}] * 9), "y": LABELS}, "cannot be read: Object arrays"),
+        (
+            {"x": np.array([{}] * 9), "y": LABELS},
+            "cannot be read: it holds pickled objects, which could run code",
+        ),
     ],
 )
 def test_npz_that_is_no_dataset(tmp_path: Path, arrays: dict, message: str) -> None:

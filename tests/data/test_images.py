@@ -1,3 +1,4 @@
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,51 @@ from ddrs.errors import DataError
 from support.pictures import COLOUR, GREY, assert_holds, png, write_parquet
 
 
-def test_parquet_accepts_bare_bytes_and_paths(tmp_path: Path) -> None:
+def test_parquet_accepts_bare_bytes_and_no_paths(tmp_path: Path) -> None:
     file = tmp_path / "0.png"
     file.write_bytes(png(COLOUR[0]))
     rows = {"image": [png(COLOUR[0]), png(COLOUR[1])], "label": [0, 1]}
     pq.write_table(pa.table(rows), tmp_path / "bare.parquet")
     assert_holds(data.load(f"parquet:{tmp_path}/bare.parquet"), COLOUR[:2], [0, 1])
-    cells = [{"bytes": None, "path": str(file)}]
-    pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "path.parquet")
-    assert_holds(data.load(f"parquet:{tmp_path}/path.parquet"), COLOUR[:1], [0])
+    cells = {
+        "it names a file elsewhere": [{"bytes": None, "path": str(file)}],
+        "it holds no encoded image": [str(file)],
+    }
+    for message, cell in cells.items():
+        pq.write_table(pa.table({"image": cell, "label": [0]}), tmp_path / "path.parquet")
+        with pytest.raises(DataError, match=f"image 0 cannot be read: {message}"):
+            data.load(f"parquet:{tmp_path}/path.parquet")[0]
+    cells = [{"bytes": png(COLOUR[0]), "path": "/etc/hostname"}]  # as the hub writes them
+    pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "both.parquet")
+    assert_holds(data.load(f"parquet:{tmp_path}/both.parquet"), COLOUR[:1], [0])
+
+
+@pytest.mark.parametrize("form", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+def test_the_formats_that_are_opened(tmp_path: Path, form: str) -> None:
+    file = BytesIO()
+    Image.fromarray(COLOUR[0]).save(file, form)
+    pq.write_table(pa.table({"image": [file.getvalue()], "label": [0]}), tmp_path / "a.parquet")
+    assert data.load(f"parquet:{tmp_path}/a.parquet")[0][0].shape == (3, 5, 4)
+
+
+def pcx() -> bytes:
+    file = BytesIO()
+    Image.fromarray(COLOUR[0]).save(file, "PCX")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", pcx()],
+)
+def test_other_formats_start_no_program(tmp_path: Path, content: bytes) -> None:
+    Image.init()
+    with Image.open(BytesIO(content)):  # it would be opened
+        pass
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").write_bytes(content)
+    with pytest.raises(DataError, match="image 0 cannot be read: cannot identify"):
+        data.load(f"folder:{tmp_path}")[0]
 
 
 def test_grey_images_become_colour_where_the_first_is(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddrs.engines.local.certify import certify_run
-from ddrs.errors import ModelError, RunError, StoreError
+from ddrs.errors import ConfigurationError, ModelError, RunError, StoreError
 from ddrs.evaluation.summary import summarise
 from ddrs.finished.audit import audit_memory, audit_run
 from ddrs.finished.reading import read_finished
@@ -163,7 +164,7 @@ def test_runs_that_share_a_memory_are_sound(tmp_path: Path) -> None:
             memory=memory,
         )
         certify_run(asked, tmp_path / str(seed), quiet=True)
-        report = audit_run(tmp_path / str(seed))
+        report = audit_run(tmp_path / str(seed), memory)
         assert report.ok, report.violations
 
 
@@ -258,22 +259,26 @@ def test_a_read_only_run_is_sound_and_watched(shared: CertifyJob, tmp_path: Path
     assert summary.memory.unrecorded == outcomes.count("unrecorded") >= 2
     assert summary.sound_together is False
     assert (tmp_path / "shared.db").read_bytes() == before
-    report = audit_run(tmp_path / "run")
+    report = audit_run(tmp_path / "run", shared.memory)
     assert report.ok, report.violations
     certify_run(replace(shared, read_only=False), tmp_path / "later", quiet=True)
-    assert audit_run(tmp_path / "run").ok  # answers of later entries contradict nothing
+    assert audit_run(
+        tmp_path / "run", shared.memory
+    ).ok  # answers of later entries contradict nothing
     number = outcomes.index("inherited")
     for cheat in (
         {"radius": rows[number]["radius"] * 1.01 + 1},
         {"prediction": (rows[number]["prediction"] + 1) % 3},
     ):
         change_row(tmp_path / "run", number, **cheat)
-        kinds = {violation.kind for violation in audit_run(tmp_path / "run").violations}
+        kinds = {
+            violation.kind for violation in audit_run(tmp_path / "run", shared.memory).violations
+        }
         assert "memory" in kinds
         change_row(tmp_path / "run", number, **rows[number])
     (tmp_path / "near.npz").unlink()
     with pytest.raises(RunError, match="needed again"):
-        audit_run(tmp_path / "run")
+        audit_run(tmp_path / "run", shared.memory)
 
 
 def test_a_read_only_run_resumes(
@@ -327,3 +332,70 @@ def test_a_memory_that_is_gone_is_an_error(run: Path) -> None:
     (run / "memory.db").unlink()
     with pytest.raises(StoreError):
         audit_run(run)
+
+
+def test_no_server_is_connected_to_because_a_run_says_so(
+    shared: CertifyJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a memory was opened")
+
+    run = tmp_path / "writer"
+    urls = ["postgresql://me@198.51.100.1/db?sslmode=require", "postgresql://host/db"]
+    config = json.loads((run / "config.json").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr("ddrs.finished.audit.Memory", refuse)
+        for url in urls:
+            (run / "config.json").write_text(json.dumps({**config, "memory": url}))
+            report = audit_run(run)
+            assert report.violations == ()
+            assert (report.entries, report.whole, report.ok) == (8, False, False)
+            for other in (f"sqlite:///{tmp_path / 'other.db'}", "postgresql://me@host/db"):
+                with pytest.raises(ConfigurationError, match=r"name the one in its config\.json"):
+                    audit_run(run, other)
+        change_row(run, 0, correct=False)
+        assert audit_run(run).violations  # what is in the run is judged all the same
+    (run / "config.json").write_text(json.dumps(config))
+    change_row(run, 0, correct=True)
+    assert audit_run(run, shared.memory).ok
+    with sqlite3.connect(tmp_path / "shared.db") as connection:
+        connection.execute("UPDATE regions SET radius = 2 * radius WHERE id = 1")
+    assert audit_run(run, shared.memory).violations
+    assert audit_run(run).violations  # a file of this machine is opened
+
+
+def test_a_named_memory_may_have_a_password_beside_what_is_recorded(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    recorded = "postgresql://me@host/db?sslmode=require"
+    (run / "config.json").write_text(json.dumps({**config, "memory": recorded}))
+    asked = []
+
+    def opened(url: str, **options: object) -> None:
+        asked.append(url)
+        raise StoreError("not there")
+
+    monkeypatch.setattr("ddrs.finished.audit.Memory", opened)
+    for url in (recorded, "postgresql://me:secret@host/db?sslmode=require&sslpassword=secret"):
+        with pytest.raises(StoreError, match="not there"):
+            audit_run(run, url)
+        assert asked.pop() == url
+
+
+def test_a_run_with_a_memory_of_its_own_takes_no_other(run: Path, tmp_path: Path) -> None:
+    assert audit_run(run, f"sqlite:///{run / 'memory.db'}").ok
+    with pytest.raises(ConfigurationError, match="does not have the memory that was named"):
+        audit_run(run, f"sqlite:///{tmp_path / 'other.db'}")
+    (run / "memory.db").rename(tmp_path / "moved.db")
+    (run / "memory.db").symlink_to(tmp_path / "moved.db")
+    with pytest.raises(RunError, match=r"memory\.db is a link"):
+        audit_run(run)
+
+
+def test_a_pipe_in_a_run_is_refused_and_not_waited_for(run: Path) -> None:
+    for name in ("memory.db", "summary.json", "certificates.parquet", "config.json"):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+        with pytest.raises((RunError, StoreError), match="pipe, device or socket"):
+            audit_run(run)

@@ -126,9 +126,11 @@ def test_networks_of_ours_need_no_architecture(tmp_path: Path) -> None:
 
 def test_an_architecture_is_replaced_whole(tmp_path: Path) -> None:
     run, _ = hf_run(tmp_path)
-    left = run / "architecture.partial"  # of a process that was killed
-    left.mkdir()
-    (left / "torn.json").write_text("{")
+    left = run / "architecture.0123abcd.partial"  # of a process that was killed
+    mine = run / "architecture.partial"
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "torn.json").write_text("{")
     (run / "architecture" / "stray.json").write_text("{}")
     hf_run(tmp_path, settings=PROCESSOR | {"image_mean": [0.1, 0.2, 0.3]})
     found = sorted(path.name for path in (run / "architecture").iterdir())
@@ -137,6 +139,7 @@ def test_an_architecture_is_replaced_whole(tmp_path: Path) -> None:
         [0.1, 0.2, 0.3]
     )
     assert not left.exists()
+    assert [path.name for path in mine.iterdir()] == ["torn.json"]
 
 
 def test_an_architecture_that_cannot_be_written_leaves_the_one_before(
@@ -152,7 +155,7 @@ def test_an_architecture_that_cannot_be_written_leaves_the_one_before(
     with pytest.raises(RunError, match=r"cannot write .*architecture: .*No space left"):
         models.save_architecture(made.module, run / "architecture")
     assert {path: path.read_bytes() for path in (run / "architecture").iterdir()} == files
-    assert not (run / "architecture.partial").exists()
+    assert not list(run.glob("*.partial"))
     with pytest.raises(RunError, match=r"cannot write .*absent/architecture: .*No such file"):
         models.save_architecture(made.module, tmp_path / "absent" / "architecture")
 

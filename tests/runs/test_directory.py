@@ -11,7 +11,7 @@ from typing import Any, Self
 import pyarrow.parquet as pq
 import pytest
 
-from ddrs.errors import RunError
+from ddrs.errors import ConfigurationError, RunError
 from ddrs.runs.decoding import decode
 from ddrs.runs.directory import Run, read_config
 from ddrs.runs.files import CERTIFICATES, JOURNAL
@@ -172,3 +172,45 @@ def test_a_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, text: s
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(RunError, match=r"config\.json"):
         read_config(tmp_path)
+
+
+def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path) -> None:
+    left = tmp_path / "config.json.0123abcd.partial"
+    old = tmp_path / "config.json.partial"
+    for file in (left, old):
+        file.write_text("{")
+    with Run(tmp_path, CONFIG) as run:
+        assert not run.resumed
+    assert not left.exists()
+    assert old.read_text() == "{"
+
+
+def test_an_empty_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="empty"):
+        Run("", CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_journal_is_no_link_and_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with Run(tmp_path / "run", CONFIG) as run:
+        journal = run.path / JOURNAL
+        journal.symlink_to(tmp_path / "mine")
+        for call in (run.rows, lambda: run.append(ROWS)):
+            with pytest.raises(RunError, match="it is a link"):
+                call()
+        journal.unlink()
+        os.mkfifo(journal)
+        for call in (run.rows, lambda: run.append(ROWS)):
+            with pytest.raises(RunError, match="pipe, device or socket"):
+                call()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_url_is_not_repeated(tmp_path: Path) -> None:
+    text = '{"kind": "test", "n": "all", "memory": "postgresql://me@host/db?x=secret"}'
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match=r"memory: another URL not None") as caught:
+        Run(tmp_path, CONFIG)
+    assert "secret" not in str(caught.value)

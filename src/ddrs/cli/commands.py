@@ -6,6 +6,7 @@ a help text needs none of them.
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
 from ddrs.cli.entry import INTERRUPTED, interruption
-from ddrs.cli.options import RADII, Radii, Runs, numbers
+from ddrs.cli.options import RADII, Radii, Runs, directory, numbers
 from ddrs.cli.parsing import Command, UsageError
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation.comparison import Format
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(memory_commands.app, name="memory")
+_LIKE_URL = re.compile(r"\s*(postgres|sqlite:|memory:)|.*(@|password)", re.IGNORECASE)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -51,9 +53,9 @@ def _root(
 
 @app.command(cls=Command, epilog="Example:  ddrs demo --out runs/demo")
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs go.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the runs go.", parser=directory)
+    ] = Path("runs/demo"),
 ) -> None:
     """Train on real handwritten digits and certify them with a fixed and a chosen sigma."""
     from ddrs.demo import run_demo
@@ -112,6 +114,14 @@ def audit(
     target: Annotated[
         str, typer.Argument(metavar="RUN_OR_MEMORY_URL", help="A run directory or a memory.")
     ],
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The memory of a run, where that is not in the run directory: only what is named "
+            "here is opened, and it must be the one that the run records.",
+        ),
+    ] = None,
     orders: Annotated[
         int | None,
         typer.Option(
@@ -127,21 +137,29 @@ def audit(
     from ddrs.cli.tables import orders_table
     from ddrs.finished.audit import audit_memory, audit_run
     from ddrs.finished.orders import reorder
-    from ddrs.memory.store.urls import shown_url
+    from ddrs.memory.store.urls import parse_url, shown_url
     from ddrs.noise.streams import check_seed
 
     is_memory = "://" in target
+    if is_memory or (_LIKE_URL.match(target) and not Path(target).exists()):
+        parse_url(target)  # refuses what is meant to be one and would be repeated as a path
     if orders is not None and is_memory:
         raise ConfigurationError("--orders takes a run directory: a memory does not know labels")
+    if memory is not None and is_memory:
+        raise ConfigurationError("--memory goes with a run directory, not with a memory")
     if orders is not None and orders < 1:
         raise ConfigurationError(f"--orders takes at least 1 order, got {orders}")
     if seed is not None and orders is None:
         raise ConfigurationError("--seed is the key of --orders: add --orders")
     check_seed(seed or 0)
-    report = audit_memory(target) if is_memory else audit_run(target)
+    report = audit_memory(target) if is_memory else audit_run(target, memory)
     for violation in report.violations:
         typer.echo(f"violation: {violation}")
-    verdict = "sound" if report.ok else f"{len(report.violations)} violations"
+    verdict = f"{len(report.violations)} violations" if report.violations else "sound"
+    if not report.whole:
+        verdict += (
+            " but for its memory, a server that was not connected to: name it with --memory URL"
+        )
     name = shown_url(target) if is_memory else target
     typer.echo(f"{name}: {report.entries} entries, {verdict}")
     if orders is not None:

@@ -74,14 +74,13 @@ def import_(
     from ddrs.display.progress import ProgressBar
     from ddrs.memory.memory import Memory
     from ddrs.memory.store.urls import parse_url, shown_url
-    from ddrs.memory.transfer import import_entries, open_export
+    from ddrs.memory.transfer import fill, open_export, rehearse
 
     if parse_url(memory).drivername == "memory":
         raise ConfigurationError("a memory:// would be gone at once: give a URL that stays")
-    export = open_export(file)
-    with (
-        Memory(memory, export.norm) as opened,
-        ProgressBar("import", 2 * export.head.count, "entries") as bar,
-    ):
-        import_entries(export, opened, bar.advance)
-    typer.echo(f"{shown_url(memory)}: {export.head.count} entries")
+    export, shown = open_export(file), shown_url(memory)
+    with ProgressBar("import", 2 * export.head.count, "entries") as bar:
+        rehearse(export, bar.advance)  # before a memory is made: one that fails leaves none
+        with Memory(memory, export.norm) as opened:
+            fill(export, opened, bar.advance)
+    typer.echo(f"{shown}: {export.head.count} entries")

@@ -31,6 +31,7 @@ __all__ = [
     "Out",
     "Radii",
     "Runs",
+    "directory",
     "given_options",
     "named_values",
     "numbers",
@@ -39,7 +40,22 @@ __all__ = [
     "takes",
 ]
 
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
+
+def directory(text: str | Path) -> Path:
+    """The directory of `--out`.
+
+    Raises:
+        ConfigurationError: it is empty, which would be the current one.
+    """
+    if not str(text).strip():
+        raise ConfigurationError("--out is empty: give a directory")
+    return Path(text)
+
+
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="Run directory; resumed if it is there.", parser=directory),
+]
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
 ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ddrs.data.dataset import SPLITS, Dataset, checked
 from ddrs.data.images import Images
-from ddrs.data.reading import existing
+from ddrs.data.reading import existing, home_of, inside
 from ddrs.data.split import Split
 from ddrs.errors import DataError
 
@@ -20,8 +20,9 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def open_folder(spec: str, source: str, split: Split) -> Dataset:
-    """A directory of images, with or without a folder for each split."""
+    """A directory of images, with or without a folder for each split; no link may leave it."""
     root = existing(spec, source)
+    home = home_of(root)
     parts = [name for name in SPLITS if _subfolders(root / name)]
     if parts and split not in parts:
         raise DataError(f"{spec}: no split {split}; there is {parts[0]}")
@@ -31,8 +32,10 @@ def open_folder(spec: str, source: str, split: Split) -> Dataset:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        inside = (root / split if parts else root) / name
-        found = sorted(f for f in inside.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        folder = inside(spec, home, (root / split if parts else root) / name)
+        found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        for link in filter(Path.is_symlink, found):
+            inside(spec, home, link)
         files += found
         labels += [label] * len(found)
     images = Images(spec, files.__getitem__)

@@ -13,10 +13,18 @@ import pyarrow.parquet as pq
 
 from ddrs.data.dataset import Dataset, checked
 from ddrs.data.images import Images
-from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, existing, find_column, reading
+from ddrs.data.reading import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    existing,
+    find_column,
+    home_of,
+    inside,
+    reading,
+)
 from ddrs.data.split import Split
 from ddrs.errors import DataError
-from ddrs.files import read_parquet
+from ddrs.files import check_file, read_parquet
 
 __all__ = [
     "open_parquet",
@@ -26,13 +34,18 @@ KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
 
 
 def open_parquet(spec: str, source: str, split: Split) -> Dataset:
-    """A parquet file, or a directory of one or more files per split."""
+    """A parquet file, or a directory of one or more files per split; a cell holds its image."""
     path = existing(spec, source)
     files = sorted(path.glob(f"{split}*.parquet")) if path.is_dir() else [path]
     if not files:
         found = ", ".join(sorted(file.name for file in path.glob("*.parquet"))) or "none"
         raise DataError(f"{spec}: no file {split}*.parquet; parquet files there: {found}")
     with reading(spec):
+        if path.is_dir():
+            home = home_of(path)
+            files = [inside(spec, home, file) for file in files]
+        for file in files:
+            check_file(file)
         schema = pq.read_schema(files[0])
         image = find_column(spec, schema.names, IMAGE_COLUMNS)
         label = find_column(spec, schema.names, LABEL_COLUMNS)

@@ -13,8 +13,10 @@ from ddrs.memory.audit import AuditReport, Violation
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
+from ddrs.memory.store.urls import parse_url, shown_url
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.check import TOLERANCE, certificate_faults
+from ddrs.runs.files import CONFIG
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.table import summary_json
 
@@ -34,22 +36,29 @@ def audit_memory(url: str) -> AuditReport:
     return report
 
 
-def audit_run(path: str | Path) -> AuditReport:
+def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
     """Audit a finished run directory of `ddrs certify`.
 
     Every radius is recomputed from its counts, every row is held against the run's classifier and
     settings, every figure of the summary but the time against the rows, and every answer against
     the memory of the run, which is audited too.
 
+    A run may come from a stranger, so no server is connected to because its `config.json` says so:
+    only a memory in a file is opened. One on a server has to be named here; else the report is not
+    `whole`.
+
     Args:
         path: the run directory.
+        memory: URL of the run's memory, as it is recorded; it may have a password beside that.
 
     Raises:
+        ConfigurationError: `memory` is not that of the run, or is gone with its process.
         RunError: not a run directory, not finished, or not readable; or a run with a read-only
             memory without its data.
         StoreError: its memory is gone or cannot be read.
     """
     run = read_finished(Path(path))
+    url = _memory_url(run, memory)
     violations = [
         Violation(kind, (row.index,), fault)
         for row in run.rows
@@ -61,22 +70,45 @@ def audit_run(path: str | Path) -> AuditReport:
             Violation("rows", (), f"the rows are not inputs 0 to {inputs - 1}, each once")
         )
     entries = None
-    if run.config.memory != "none":
-        with _open_memory(run) as memory:
-            violations += _memory_violations(memory, run)
-            entries = len(memory)
+    if url is not None:
+        with Memory(url, norm=None, read_only=True) as opened:
+            violations += _memory_violations(opened, run)
+            entries = len(opened)
     violations += [Violation("summary", (), fault) for fault in _summary_faults(run, entries)]
-    return AuditReport(tuple(violations), len(run.rows))
+    whole = url is not None or run.config.memory == "none"
+    return AuditReport(tuple(violations), len(run.rows), whole)
 
 
-def _open_memory(run: FinishedRun) -> Memory:
-    url = run.config.memory_url(run.path)
-    if url == "memory://":
+def _memory_url(run: FinishedRun, named: str | None) -> str | None:
+    """The URL of the memory to open: a file of this machine, or a server that is named.
+
+    A run of somebody else may name any server, which would be sent the user's password: only a file
+    is opened because a run says so.
+
+    Raises:
+        ConfigurationError: another one is named, or it is gone with its process.
+    """
+    recorded = run.config.memory
+    if recorded == "memory://":
         raise ConfigurationError(
             f"the memory of {run.path} was in the process that made it and is gone; "
             "certify with --memory run to be able to audit"
         )
-    return Memory(url, norm=None, read_only=True)
+    if recorded not in ("run", "none"):
+        try:
+            parse_url(recorded)
+        except ConfigurationError as error:
+            raise RunError(
+                f"{run.path / CONFIG} names no memory: restore it from a copy"
+            ) from error
+    url = None if recorded == "none" else run.config.memory_url(run.path)
+    if named is None:
+        return url if url is not None and url.startswith("sqlite:") else None
+    if shown_url(named) != url:
+        raise ConfigurationError(
+            f"{run.path} does not have the memory that was named: name the one in its {CONFIG}"
+        )
+    return named
 
 
 def _row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str, str]]:
@@ -192,15 +224,17 @@ def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
 
     Args:
         run: the run.
-        entries: how many the memory has by now: others may have come after the run.
+        entries: how many the memory has by now: others may have come after the run. None where it
+            was not opened.
     """
     try:
         found = dict(_figures(summary_json(run.path)))
     except DataError as error:
         raise RunError(str(error)) from error
     stated = found.get("memory.entries")
-    if entries is not None and isinstance(stated, int):
-        entries = min(entries, max(stated, 0))
+    if run.config.memory != "none":
+        stated = max(stated, 0) if isinstance(stated, int) else 0
+        entries = stated if entries is None else min(entries, stated)
     try:
         made = summarise(
             run.rows, seconds=0.0, memory_entries=entries, **run.config.summary_settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
 from ddrs.data.split import Split
-from ddrs.errors import ConfigurationError
+from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.store.urls import shown_url
@@ -206,9 +206,15 @@ class CertifyConfig:
         return self.memory in ("none", "run")
 
     def memory_url(self, run: Path) -> str:
-        """The URL of the memory, without a password; `run` is the run directory."""
+        """The URL of the memory, without a password; `run` is the run directory.
+
+        Raises:
+            RunError: the run's own memory is a link, which could lead to another's.
+        """
         if self.memory == "run":
-            return f"sqlite:///{(run / MEMORY_FILE).resolve()}"
+            if (run / MEMORY_FILE).is_symlink():
+                raise RunError(f"{run / MEMORY_FILE} is a link: put the memory itself there")
+            return f"sqlite:///{run.resolve() / MEMORY_FILE}"
         return self.memory
 
     def classifier(

@@ -52,15 +52,22 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What an audit found in `entries` stored entries; `ok` if it found no violation."""
+    """What an audit found in `entries` stored entries.
+
+    Attributes:
+        violations: what is wrong.
+        entries: how many there are.
+        whole: whether all was looked into; False for a run whose memory was not opened.
+    """
 
     violations: tuple[Violation, ...]
     entries: int
+    whole: bool = True
 
     @property
     def ok(self) -> bool:
-        """Whether every certificate in the store stands."""
-        return not self.violations
+        """Whether every certificate stands: all was looked into, and nothing is wrong."""
+        return self.whole and not self.violations
 
 
 def audit(

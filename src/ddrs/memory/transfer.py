@@ -1,6 +1,7 @@
 """A memory as a parquet file, and back: every claim is made again, so the file is not trusted."""
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import InputError, StoreError, StoreMismatchError
-from ddrs.files import cannot_write, replacing
+from ddrs.files import cannot_write, check_file, replacing
 from ddrs.memory.chain import FACTS, genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
 from ddrs.memory.geometry import parse_norm
@@ -21,7 +22,15 @@ from ddrs.memory.store.tables import Head
 from ddrs.memory.view import read_shape, rows_per_query
 from ddrs.noise.distributions import Norm
 
-__all__ = ["Export", "chained", "export_entries", "import_entries", "open_export"]
+__all__ = [
+    "Export",
+    "chained",
+    "export_entries",
+    "fill",
+    "import_entries",
+    "open_export",
+    "rehearse",
+]
 
 OnEntries = Callable[[int], object]  # is told how many more entries are done
 Chained = tuple[Entry, str]
@@ -41,6 +50,7 @@ COLUMNS = pa.schema(
         ("evidence", pa.string()),
     ]
 )
+_MEANWHILE = "another process wrote to the memory meanwhile: import into a new memory"
 METADATA_KEY = "ddrs_memory"  # its value: `FACTS`, `count` and `chain` as JSON
 
 
@@ -92,7 +102,7 @@ def export_entries(
         StoreError: the file is there already or cannot be written, or an entry is damaged.
     """
     path = Path(path)
-    if path.exists():
+    if os.path.lexists(path):
         raise StoreError(f"{path} is there already and is not overwritten: choose another file")
     try:
         with replacing(path) as partial:
@@ -112,6 +122,7 @@ def open_export(path: str | Path) -> Export:
     """
     path = Path(path)
     try:
+        check_file(path)
         with pq.ParquetFile(str(path), pre_buffer=False) as file:
             found, columns = file.metadata.metadata or {}, file.schema_arrow
         facts = json.loads(found[METADATA_KEY.encode()])
@@ -145,6 +156,39 @@ def import_entries(
             memory cannot be written.
         StoreMismatchError: the memory belongs to another model, noise or norm.
     """
+    _check_goes_on(export, memory)
+    rehearse(export, on_entries)
+    _replay(export, memory, _MEANWHILE, on_entries)
+
+
+def rehearse(export: Export, on_entries: OnEntries = lambda more: None) -> None:
+    """Make every claim of an export in a temporary memory: the first half of `import_entries`.
+
+    It is by itself for who would not make a memory before the export has proved sound.
+
+    Raises:
+        StoreError: the file is damaged or was altered.
+    """
+    altered = f"{export.path} was altered: export the memory again"
+    with (
+        TemporaryDirectory(prefix="ddrs-") as folder,
+        Memory(f"sqlite:///{folder}/trial.db", export.norm) as trial,
+    ):
+        _replay(export, trial, altered, on_entries)
+
+
+def fill(export: Export, memory: Memory, on_entries: OnEntries = lambda more: None) -> None:
+    """Make every claim of an export that was rehearsed: the other half of `import_entries`.
+
+    Raises:
+        StoreError, StoreMismatchError: as `import_entries`.
+    """
+    _check_goes_on(export, memory)
+    _replay(export, memory, _MEANWHILE, on_entries)
+
+
+def _check_goes_on(export: Export, memory: Memory) -> None:
+    """Refuse a memory that is not empty and does not begin as the export does."""
     if memory.norm != export.norm:
         raise StoreMismatchError(
             f"{export.path} was made for {export.norm}, the memory for {memory.norm}: "
@@ -156,14 +200,6 @@ def import_entries(
             f"the memory has entries that {export.path} does not have: import it into a new "
             "memory, because answers depend on what was stored before"
         )
-    altered = f"{export.path} was altered: export the memory again"
-    with (
-        TemporaryDirectory(prefix="ddrs-") as folder,
-        Memory(f"sqlite:///{folder}/trial.db", memory.norm) as trial,
-    ):
-        _replay(export, trial, altered, on_entries)
-    other = "another process wrote to the memory meanwhile: import into a new memory"
-    _replay(export, memory, other, on_entries)
 
 
 def _write(memory: Memory, path: Path, on_entries: OnEntries) -> tuple[dict[str, str], Head]:

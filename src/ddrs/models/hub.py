@@ -9,12 +9,14 @@ from typing import Any
 from torch import nn
 
 from ddrs.errors import MissingDependencyError, WeightsError, one_line
+from ddrs.files import check_file
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import Preprocessed, read_settings
 from ddrs.models.weights import Fit, PathLike, compare, first_few, load_weights, shapes
 from ddrs.networks.architectures import Normalize
 
 __all__ = [
+    "NO_CODE",
     "from_timm",
     "from_torchvision",
     "from_transformers",
@@ -23,13 +25,16 @@ __all__ = [
     "start_from_transformers",
 ]
 
+# Else `transformers` asks, on standard input, whether to run code that comes with a model.
+NO_CODE = {"trust_remote_code": False}
+
 
 def from_transformers(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """An image classifier of `transformers` behind its image processor."""
     transformers = optional("transformers", "hf")
     source = _source(name)
     model, report = transformers.AutoModelForImageClassification.from_pretrained(
-        source, output_loading_info=True
+        source, output_loading_info=True, **NO_CODE
     )
     fresh = [k for k in report["missing_keys"] if not k.endswith("num_batches_tracked")]
     if fresh and weights is None:  # only a warning there, but its outputs would be random
@@ -53,6 +58,7 @@ def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, 
             num_labels=num_classes,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **NO_CODE,
         )
     own = shapes(model.state_dict())
     given = {key: shape for key, shape in own.items() if key not in report["missing_keys"]}
@@ -93,9 +99,20 @@ def from_torchvision(name: str, weights: PathLike | None, num_classes: int | Non
 
 
 def _source(name: str) -> str:
-    """The directory of that name, or else the name of a model on the hub."""
+    """The directory of that name, or else the name of a model on the hub.
+
+    Raises:
+        WeightsError: something in the directory is no file.
+    """
     path = Path(name).expanduser()
-    return str(path) if path.is_dir() else name
+    if not path.is_dir():
+        return name
+    try:
+        for file in path.iterdir():
+            check_file(file)
+    except OSError as error:
+        raise WeightsError(f"hf:{name}: {error.filename}: {error.strerror}") from error
+    return str(path)
 
 
 @contextmanager

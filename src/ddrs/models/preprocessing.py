@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddrs.errors import ModelError
+from ddrs.files import check_file
 from ddrs.networks.architectures import Normalize
 
 __all__ = [
@@ -35,6 +36,7 @@ def read_settings(source: str) -> Mapping[str, Any]:
             return {}
     if not file.exists():
         return {}
+    check_file(file)
     settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return settings
 

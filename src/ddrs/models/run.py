@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 
 from ddrs.errors import DDRSError, RunError, one_line
-from ddrs.files import cannot_write, sync
-from ddrs.models.hub import optional, quiet
+from ddrs.files import cannot_write, check_file, clear_leftovers, made_beside, sync
+from ddrs.models.hub import NO_CODE, optional, quiet
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import SETTINGS_FILE, Preprocessed, read_settings
 from ddrs.models.weights import PathLike, load_weights
@@ -117,9 +117,12 @@ def network(path: Path, arch: str, num_classes: int) -> nn.Module:
         if not (folder / name).is_file():
             raise RunError(f"{folder} has no {name}: give a run of ddrs train that is finished")
     try:
+        check_file(folder / NETWORK_FILE)
         with quiet(transformers):
-            config = transformers.AutoConfig.from_pretrained(str(folder), num_labels=num_classes)
-            model = transformers.AutoModelForImageClassification.from_config(config)
+            config = transformers.AutoConfig.from_pretrained(
+                str(folder), num_labels=num_classes, **NO_CODE
+            )
+            model = transformers.AutoModelForImageClassification.from_config(config, **NO_CODE)
         return Preprocessed(model.float(), read_settings(str(folder)))
     except DDRSError:
         raise
@@ -142,10 +145,10 @@ def save_architecture(module: nn.Module, directory: Path) -> None:
     if not isinstance(module, Preprocessed):
         return
     config: Any = module.model.config
-    partial = directory.with_name(directory.name + ".partial")
+    partial: Path | None = None
+    clear_leftovers(directory)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial = made_beside(directory, Path.mkdir)
         config.save_pretrained(partial)
         (partial / SETTINGS_FILE).write_text(json.dumps(dict(module.settings)), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
@@ -154,5 +157,6 @@ def save_architecture(module: nn.Module, directory: Path) -> None:
         partial.rename(directory)
         sync(directory.parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
         raise RunError(cannot_write("architecture", directory, error)) from error

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddrs.errors import DDRSError, WeightsError, one_line
+from ddrs.files import check_file
 
 __all__ = [
     "SUFFIXES",
@@ -133,6 +134,7 @@ def copy_fitting(module: nn.Module, given: Mapping[str, Tensor]) -> None:
 def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict of a weights file, with the keys that it has there."""
     try:
+        check_file(path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from ddrs.errors import RunError, one_line
-from ddrs.files import cannot_write, write
+from ddrs.errors import ConfigurationError, RunError, one_line
+from ddrs.files import cannot_write, check_file, clear_leftovers, is_leftover, write
 from ddrs.noise.streams import fresh_seed
 from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
 from ddrs.runs.rows import CertifiedRow
@@ -68,11 +68,14 @@ class Run(Generic[C]):
         resumed: whether the run was there already.
 
     Raises:
+        ConfigurationError: the path is empty.
         RunError: the directory belongs to something else, was made with another configuration, is
             in use by another process, or cannot be written.
     """
 
     def __init__(self, path: str | Path, config: C) -> None:
+        if not str(path):
+            raise ConfigurationError("the path of a run directory is empty: give it a name")
         self.path = Path(path)
         try:
             self._made = not self.path.exists()
@@ -92,13 +95,15 @@ class Run(Generic[C]):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(f"{self.path} is in use by another process; wait for it") from error
+        for name in (CONFIG, CERTIFICATES, SUMMARY):
+            clear_leftovers(self.path / name)
         self.resumed = (self.path / CONFIG).exists()
         if self.resumed:
             found = _as_written_now(type(wanted), read_config(self.path))
             self.config = _with_seed(wanted, found.get("seed"))
             _refuse_another(self.path, _plain(self.config), found)
             return
-        if any(entry.name != f"{CONFIG}.partial" for entry in self.path.iterdir()):
+        if not all(is_leftover(entry.name, CONFIG) for entry in self.path.iterdir()):
             raise RunError(
                 f"{self.path} is not empty and not a run directory; choose another --out"
             )
@@ -135,7 +140,7 @@ class Run(Generic[C]):
         """
         if (self.path / CERTIFICATES).exists():
             return read_certificates(self.path)
-        journal = self.path / JOURNAL
+        journal = self._journal()
         if not journal.exists():
             return []
         whole, _, cut = journal.read_bytes().rpartition(b"\n")
@@ -147,6 +152,21 @@ class Run(Generic[C]):
             raise RunError(f"{journal} is damaged: {error}") from error
         return sorted(rows, key=lambda row: row.index)
 
+    def _journal(self) -> Path:
+        """The journal, which is written in place: a link would lead to another's file.
+
+        Raises:
+            RunError: something else has its name.
+        """
+        journal = self.path / JOURNAL
+        try:
+            check_file(journal)
+        except OSError as error:
+            raise RunError(f"{journal} cannot be used: {error.strerror}") from error
+        if journal.is_symlink():
+            raise RunError(f"{journal} cannot be used: it is a link; put the file itself there")
+        return journal
+
     def append(self, rows: Iterable[CertifiedRow]) -> None:
         """Add rows; they are on disk when this returns.
 
@@ -154,7 +174,7 @@ class Run(Generic[C]):
             RunError: they cannot be written; the rows before them are kept.
         """
         text = "".join(json.dumps(row.to_row()) + "\n" for row in rows).encode()
-        journal = self.path / JOURNAL
+        journal = self._journal()
         before = journal.stat().st_size if journal.exists() else 0
         try:
             with open(journal, "ab") as file:
@@ -204,6 +224,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / CONFIG
     try:
+        check_file(file)
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror or error}") from error
@@ -253,7 +274,14 @@ def _with_seed(config: C, seed: int | None) -> C:
 def _refuse_another(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
     if keys:
-        changes = ", ".join(f"{key}: {found.get(key)!r} not {wanted.get(key)!r}" for key in keys)
+        changes = ", ".join(
+            f"{key}: {_shown(found.get(key))} not {_shown(wanted.get(key))}" for key in keys
+        )
         raise RunError(
             f"{path} was made with another configuration ({changes}); choose another --out"
         )
+
+
+def _shown(value: object) -> str:
+    """A value in a message; a URL, which may say more than it should, is not repeated."""
+    return "another URL" if isinstance(value, str) and "://" in value else repr(value)

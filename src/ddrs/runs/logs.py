@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import DataError, InputError, RunError
-from ddrs.files import cannot_write
+from ddrs.files import cannot_write, check_file
 from ddrs.runs.rows import LoggedRow, Row
 
 __all__ = ["read_log", "write_log"]
@@ -40,6 +40,7 @@ def read_log(path: str | Path) -> list[LoggedRow]:
             line that is not numbers or contradicts itself; with file and line.
     """
     try:
+        check_file(path)
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file, so it is not a certification log") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_origin, get_type_hints
 
 from ddrs.errors import DataError
+from ddrs.files import check_file
 from ddrs.proof.certificate import Certificate
 from ddrs.runs.files import CERTIFICATES, SUMMARY
 from ddrs.runs.logs import read_log
@@ -170,6 +171,7 @@ def summary_json(run: Path) -> object:
     """
     file = run / SUMMARY
     try:
+        check_file(file)
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is not readable JSON: {error}") from error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddrs.errors import RunError, one_line
-from ddrs.files import replacing
+from ddrs.files import check_file, clear_leftovers, replacing
 
 __all__ = ["check_fits", "read_checkpoint", "read_sigmas", "write_checkpoint"]
 
@@ -21,6 +21,7 @@ def write_checkpoint(path: Path, state: State) -> None:
     Raises:
         RunError: it cannot be written.
     """
+    clear_leftovers(path)  # a training that is often killed would fill the disk with them
     try:
         with replacing(path) as partial:
             torch.save(state, partial)
@@ -38,6 +39,7 @@ def read_checkpoint(path: Path) -> State | None:
     if not path.exists():
         return None
     try:
+        check_file(path)
         state = torch.load(path, weights_only=True, map_location="cpu")
         return {str(name): part for name, part in state.items()}
     except Exception as error:

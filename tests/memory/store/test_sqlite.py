@@ -225,12 +225,83 @@ def test_no_file_is_overwritten_and_the_same_copy_is_not_kept_twice(database, pa
     assert len([f for f in os.listdir(tmp_path) if "version" in f]) == 3
 
 
-def test_what_an_interrupted_copy_left_is_no_hindrance(database, path):
-    with open(f"{path}.version-1.partial", "w") as file:
-        file.write("half a copy")
+def test_what_an_interrupted_copy_left_is_removed_and_a_name_of_ones_own_is_kept(
+    database, path, tmp_path
+):
+    for name in (".version-1.0123abcd.partial", ".version-1.partial"):
+        with open(f"{path}{name}", "w") as file:
+            file.write("half a copy")
     keep(database)
     assert notes(f"{path}.version-1") == ["first"]
-    assert not os.path.exists(f"{path}.version-1.partial")
+    assert {f for f in os.listdir(tmp_path) if "partial" in f} == {"memory.db.version-1.partial"}
+    with open(f"{path}.version-1.partial") as file:
+        assert file.read() == "half a copy"
+
+
+def test_a_copy_follows_no_link(database, path, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for name in (".version-1", ".version-1.partial"):
+        os.symlink(tmp_path / "mine", f"{path}{name}")
+    keep(database)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert notes(f"{path}.version-1.2") == ["first"]
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_pipe_is_refused_and_not_waited_for(path, suffix, read_only):
+    os.mkfifo(f"{path}{suffix}")
+    with pytest.raises(StoreError, match="pipe, device or socket"):
+        SQLite(path, 0.05, read_only=read_only)
+
+
+@pytest.fixture
+def sealed(path, monkeypatch):
+    """A file with one note in a directory that, as the system says, nobody can write to."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE notes (text TEXT)")
+        connection.execute("INSERT INTO notes VALUES ('first')")
+        connection.commit()
+    monkeypatch.setattr(os, "access", lambda name, mode: mode != os.W_OK)
+    return path
+
+
+def count(database):
+    with database.engine.begin() as connection:
+        database.begin(connection, write=False)
+        found = connection.execute(text("SELECT count(*) FROM notes")).scalar_one()
+        database.check()
+        return found
+
+
+def test_where_nobody_can_write_a_file_is_read_alone(sealed, tmp_path):
+    with closing(Opened(sealed, read_only=True)) as reader:
+        assert count(reader) == 1
+        assert os.listdir(tmp_path) == ["memory.db"]  # no log and no shared memory were made
+
+
+def test_a_log_that_was_left_there_is_not_overlooked(sealed):
+    with closing(sqlite3.connect(sealed)) as writer:
+        writer.execute("INSERT INTO notes VALUES ('second')")
+        writer.commit()
+        with closing(Opened(sealed, read_only=True)) as reader:
+            assert count(reader) == 2
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_file_that_does_change_there_is_noticed(sealed, ended):
+    with closing(Opened(sealed, read_only=True)) as reader:
+        assert count(reader) == 1
+        with closing(sqlite3.connect(sealed)) as writer:
+            writer.execute("INSERT INTO notes VALUES ('second')")
+            writer.commit()
+            if ended:
+                writer.close()
+            with pytest.raises(StoreError, match="was changed while it was read"):
+                count(reader)
+    with closing(Opened(sealed, read_only=True)) as reader:
+        assert count(reader) == 2
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])

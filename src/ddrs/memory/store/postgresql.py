@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ddrs.errors import MissingDependencyError, StoreError
+from ddrs.memory.store.urls import passwords, without_password
 
 __all__ = ["PostgreSQL"]
 
@@ -39,7 +40,10 @@ class PostgreSQL:
     """
 
     def __init__(self, url: URL, timeout: float) -> None:
-        self.name = url.difference_update_query(["password"]).render_as_string(hide_password=True)
+        # Without the query, which may say how one logs in.
+        shown = without_password(url).set(query={})
+        self.name = shown.render_as_string(hide_password=False)
+        self._secrets = passwords(url)
         self._timeout = timeout
         seconds = min(max(2, round(timeout)), MOST_MILLISECONDS // 1000)
         try:
@@ -106,7 +110,10 @@ class PostgreSQL:
         reason = REASONS.get(getattr(error.orig, "sqlstate", None) or "")
         if reason is None and self.lost(error):
             reason = "cannot be reached: check that the server runs, and the name and password"
-        return f"{reason or 'failed: nothing of this call was stored'} ({error.orig})"
+        words = str(error.orig)
+        if any(secret in words for secret in self._secrets):
+            words = "the driver's own words hold the password"
+        return f"{reason or 'failed: nothing of this call was stored'} ({words})"
 
     def lost(self, error: DBAPIError) -> bool:
         """The connection ended, or could not be made: then there is no code."""

@@ -1,5 +1,9 @@
 """A memory in an SQLite file, or in this process alone.
 
+A file that is only read, in a directory that nobody here can write to, and that no writer left a
+log beside, is taken as one that does not change (`immutable`): on such a medium SQLite could not
+make the files that readers and writers share. Every transaction sees that it did not change.
+
 A file is in write-ahead mode and its commits reach the disk before they return
 (`synchronous=FULL`). The sqlite3 driver must not start transactions by itself: it would do so only
 at the first INSERT, after the check. `isolation_level = None` stops it and `begin` starts them,
@@ -11,6 +15,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -19,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from ddrs.errors import StoreError
-from ddrs.files import sync
+from ddrs.files import check_file, clear_leftovers, made_beside, sync
 
 __all__ = ["SQLite"]
 
@@ -31,15 +36,24 @@ class SQLite:
         path: the file, or None for a store in this process.
         timeout: seconds to wait for another process's transaction.
         read_only: never write to the file.
+
+    Raises:
+        StoreError: a pipe, device or socket is in its place, or in that of a file beside it.
     """
 
     def __init__(self, path: str | None, timeout: float, *, read_only: bool) -> None:
         self.name = path or "memory://"
-        self.engine = _engine(path, timeout, read_only)
+        self._fixed = read_only and path is not None and _cannot_change(path)
+        self.engine = _engine(path, timeout, read_only, self._fixed)
         self._path = path
         self._timeout = timeout
         self._read_only = read_only
-        self._files: list[tuple[int, int] | None] = []
+        self._files: list[tuple[int, ...] | None] = []
+        for suffix in ("", "-wal", "-shm", "-journal") if path else ():
+            try:
+                check_file(f"{path}{suffix}")
+            except OSError as error:
+                raise StoreError(f"{path}{suffix} cannot be used: {error.strerror}") from error
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -71,6 +85,11 @@ class SQLite:
             StoreError: they are not.
         """
         if self._files and self._identities() != self._files:
+            if self._fixed:
+                raise StoreError(
+                    f"{self._path} was changed while it was read, in a directory that cannot be "
+                    "written to: open the memory again"
+                )
             raise StoreError(
                 f"{self._path} was deleted or replaced while it was open: nothing was written; "
                 "put it back and open the memory again"
@@ -87,11 +106,13 @@ class SQLite:
         if self._path is None:
             return
         target = f"{self._path}.version-{version}"
-        partial = f"{target}.partial"
+        partial = ""
         number = 1
         try:
+            clear_leftovers(Path(target))  # we hold the write lock: nobody else makes a copy
+            partial = str(made_beside(Path(target)))
             _copy(self._path, partial)
-            while os.path.exists(target) and not filecmp.cmp(partial, target, shallow=False):
+            while os.path.lexists(target) and not _same(partial, target):
                 number += 1
                 target = f"{self._path}.version-{version}.{number}"
             os.replace(partial, target)
@@ -113,7 +134,7 @@ class SQLite:
             sqlite3.SQLITE_BUSY: "is locked by another process: wait for it or raise the timeout",
             sqlite3.SQLITE_READONLY: "cannot be written: check its permissions",
             sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its directory exists, with "
-            "access",
+            "access; from a medium that cannot be written, copy it and what is beside it first",
             sqlite3.SQLITE_FULL: "cannot grow: the disk is full; nothing of this call was stored",
             sqlite3.SQLITE_IOERR_FSYNC: "could not be synced: check its disk, open it again, and "
             "ask again for the answers of this call",
@@ -150,17 +171,38 @@ class SQLite:
                 "local disk"
             )
 
-    def _identities(self) -> list[tuple[int, int] | None]:
-        """Device and inode of the file and of its write-ahead log."""
-        return [] if self._path is None else [_identity(self._path), _identity(f"{self._path}-wal")]
+    def _identities(self) -> list[tuple[int, ...] | None]:
+        """Device and inode of the file and of its write-ahead log.
+
+        Where it is taken as one that does not change, its size and time too.
+        """
+        if self._path is None:
+            return []
+        return [_identity(f"{self._path}{end}", self._fixed) for end in ("", "-wal")]
 
 
-def _engine(path: str | None, timeout: float, read_only: bool) -> Engine:
+def _cannot_change(path: str) -> bool:
+    """Whether a file can be read alone, because no process here can write beside it.
+
+    Entries in a write-ahead log would be missed, so such a file is left to SQLite.
+    """
+    folder = os.path.dirname(path) or "."
+    if not os.path.isfile(path) or os.access(folder, os.W_OK):
+        return False
+    log = f"{path}-wal"
+    return not os.path.exists(log) or (
+        os.path.getsize(log) == 0 and not os.path.exists(f"{path}-shm")
+    )
+
+
+def _engine(path: str | None, timeout: float, read_only: bool, fixed: bool) -> Engine:
     options = {"timeout": timeout, "check_same_thread": False}
     url = URL.create("sqlite", database=path)
     if read_only:
         url = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro"})
         url = url.update_query_dict({"uri": "true"})
+    if fixed:
+        url = url.update_query_dict({"immutable": "1"})
     engine = create_engine(url, poolclass=StaticPool, connect_args=options)
 
     @event.listens_for(engine, "connect")
@@ -177,9 +219,7 @@ def _engine(path: str | None, timeout: float, read_only: bool) -> Engine:
 
 
 def _copy(path: str, target: str) -> None:
-    """Copy the last committed state to a new file, on the disk when this returns."""
-    with suppress(FileNotFoundError):
-        os.remove(target)
+    """Copy the last committed state to an empty file, on the disk when this returns."""
     with (
         closing(sqlite3.connect(path)) as source,  # readers go on beside the writer
         closing(sqlite3.connect(target)) as copy,
@@ -188,12 +228,20 @@ def _copy(path: str, target: str) -> None:
     sync(target)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _same(one: str, other: str) -> bool:
+    """Whether two files hold the same; what is no file of its own holds nothing like it."""
+    if os.path.islink(other) or not os.path.isfile(other):
+        return False
+    return filecmp.cmp(one, other, shallow=False)
+
+
+def _identity(path: str, content: bool) -> tuple[int, ...] | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino
+    found = (status.st_dev, status.st_ino)
+    return (*found, status.st_size, status.st_mtime_ns) if content else found
 
 
 def _code(error: BaseException | None) -> int:

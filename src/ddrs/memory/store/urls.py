@@ -8,32 +8,35 @@ from ddrs.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["parse_url", "shown_url"]
+__all__ = ["parse_url", "passwords", "shown_url", "without_password"]
 
 _USE = "use memory://, sqlite:///file.db or postgresql://user@host/database"
+_SEPARATORS = "@?#&=%"
+_IS_NONE = f"what was given is no memory URL: {_USE}"  # itself it may hold a password
 
 
 def parse_url(url: str) -> "URL":
     """A checked URL: `memory://`, `sqlite:///` with an absolute path, or `postgresql://`.
 
     Raises:
-        ConfigurationError: any other URL.
+        ConfigurationError: any other URL, which is not repeated.
     """
     from sqlalchemy import URL, make_url  # commands import this module and must start at once
     from sqlalchemy.exc import ArgumentError
 
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{url!r} is no memory URL: {_USE}") from error
+    except (ArgumentError, ValueError, TypeError, AttributeError):
+        raise ConfigurationError(_IS_NONE) from None  # its own words repeat the URL
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        _refuse_hidden_password(str(url), parsed)
         return parsed.set(drivername="postgresql")
     plain = parsed == URL.create(parsed.drivername, database=parsed.database)
     if parsed.drivername == "memory" and plain and not parsed.database:
         return parsed
     if parsed.drivername == "sqlite" and plain and parsed.database not in (None, "", ":memory:"):
         return parsed.set(database=os.path.abspath(str(parsed.database)))
-    raise ConfigurationError(f"{parsed} is no memory URL: {_USE}")
+    raise ConfigurationError(_IS_NONE)
 
 
 def shown_url(url: str) -> str:
@@ -44,5 +47,42 @@ def shown_url(url: str) -> str:
     Raises:
         ConfigurationError: not the URL of a memory.
     """
-    parsed = parse_url(url).difference_update_query(["password", "sslpassword"])
-    return parsed._replace(password=None).render_as_string(hide_password=False)
+    return without_password(parse_url(url)).render_as_string(hide_password=False)
+
+
+def without_password(parsed: "URL") -> "URL":
+    """A parsed URL without any password."""
+    secret = [key for key in parsed.query if _is_password(key)]
+    return parsed.difference_update_query(secret)._replace(password=None)
+
+
+def passwords(parsed: "URL") -> list[str]:
+    """The passwords in a parsed URL."""
+    found = [] if parsed.password is None else [str(parsed.password)]
+    for key, value in parsed.query.items():
+        if _is_password(key):
+            found += [value] if isinstance(value, str) else value
+    return [secret for secret in found if secret]
+
+
+def _is_password(key: str) -> bool:
+    return "password" in key.lower()
+
+
+def _refuse_hidden_password(url: str, parsed: "URL") -> None:
+    """Refuse a URL that was taken apart wrongly, as one whose password has `@` or `/` in it is.
+
+    A part of the password would be taken for the host or the database, and be shown with them.
+    """
+    host, database = parsed.host or "", parsed.database or ""
+    authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
+    if (
+        authority.count("@") > 1
+        or set(host) & set(_SEPARATORS)
+        or set(database) & set(_SEPARATORS + ":/")
+    ):
+        raise ConfigurationError(
+            "the user, host or database of the PostgreSQL URL seems to have one of @ : / ? # & = % "
+            "in it: write such characters of a password as %40 and so on, or give it by PGPASSWORD "
+            "or ~/.pgpass"
+        )

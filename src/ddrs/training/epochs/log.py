@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ddrs.display.plots import write_figure
 from ddrs.errors import RunError, one_line
-from ddrs.files import write
+from ddrs.files import check_file, write
 from ddrs.training.epochs.events import EpochEvents
 from ddrs.training.epochs.figure import draw_training
 from ddrs.training.metrics import EpochMetrics
@@ -100,6 +100,7 @@ def read_epochs(path: str | Path) -> list[EpochMetrics]:
         RunError: the file is missing or damaged.
     """
     try:
+        check_file(path)
         with open(path, newline="", encoding="utf-8") as file:
             text = file.read()
         if not text.endswith("\n"):

@@ -232,7 +232,7 @@ def test_a_copy_moved_in_place_of_the_file_is_refused_too(tmp_path, nursery):
         store.settle()
         os.replace(f"{store.path}.old", store.path)
         for call in CALLS.values():
-            with pytest.raises(StoreError, match="deleted or replaced|not tied"):
+            with pytest.raises(StoreError, match=r"deleted or replaced|not tied"):
                 call(memory)
     for suffix in ("-wal", "-shm"):  # of the file that is gone
         if os.path.exists(store.path + suffix):

@@ -249,10 +249,10 @@ class Memory:
                 evidence that is stored with it.
 
         Raises:
-            StoreError: the store cannot be read at all.
+            StoreError: the store cannot be read at all, or holds more than a memory's own tables.
         """
         with self._lock:
-            return self._store.run(lambda t: audit(t, examine, self._view.known))
+            return self._store.run(lambda t: self._audit(t, examine))
 
     def close(self) -> None:
         """Close the store; the memory cannot be used any more."""
@@ -284,6 +284,12 @@ class Memory:
             )
             self._view.known = head
             return answers
+
+    def _audit(
+        self, transaction: Transaction, examine: Callable[[Entry], Iterable[str]] | None
+    ) -> AuditReport:
+        self._store.check_schema(transaction)
+        return audit(transaction, examine, self._view.known)
 
     def _about(self, transaction: Transaction) -> dict[str, str]:
         self._view.check(transaction)

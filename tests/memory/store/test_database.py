@@ -14,7 +14,7 @@ METHODS = {
 
 
 def test_the_protocol_is_what_a_store_calls():
-    called = "exists configure begin check keep_copy explain lost"
+    called = "exists configure begin check foreign keep_copy explain lost"
     assert set(METHODS) == set(called.split())
     assert set(Database.__annotations__) == {"name", "engine"}
 

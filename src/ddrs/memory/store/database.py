@@ -1,8 +1,9 @@
 """What a kind of database does in its own way: `sqlite.py` and `postgresql.py` meet `Database`."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
 
 __all__ = ["Database"]
@@ -33,6 +34,17 @@ class Database(Protocol):
 
         Raises:
             StoreError: it is not.
+        """
+
+    def foreign(
+        self, connection: Connection, tables: Sequence[Table], *, alone: bool
+    ) -> str | None:
+        """What is not as this code makes `tables`, in words; None if everything is.
+
+        Args:
+            connection: in a transaction.
+            tables: that have to be there.
+            alone: nothing else may be there, where a database holds nothing but a memory.
         """
 
     def keep_copy(self, connection: Connection, version: str) -> None:

@@ -4,19 +4,25 @@ The tables of the old version are described here as they were, so that the code 
 them can change and this does not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, select, text, update
-from sqlalchemy.types import Double
 
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.entries import Entry, from_row
-from ddrs.memory.store.tables import ROWS_PER_QUERY, SCHEMA_VERSION, Transaction, meta
+from ddrs.memory.store.tables import (
+    ROWS_PER_QUERY,
+    SCHEMA_VERSION,
+    Transaction,
+    meta,
+    real,
+    tables,
+)
 from ddrs.memory.view import read_shape, sketches
 
-__all__ = ["MIGRATIONS", "upgrade"]
+__all__ = ["MIGRATIONS", "TABLES", "upgrade"]
 
 
 def upgrade(transaction: Transaction, version: str) -> None:
@@ -31,20 +37,26 @@ def upgrade(transaction: Transaction, version: str) -> None:
     transaction.connection.execute(stamp)
 
 
-_version_1 = Table(
-    "regions_1",
+_regions_of_1 = Table(
+    "regions",
     MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("input_digest", Text),
-    Column("x", LargeBinary),
-    Column("dtype", Text),
-    Column("prediction", Integer),
-    Column("radius", Double),
-    Column("outcome", Text),
-    Column("claimed_prediction", Integer),
-    Column("claimed_radius", Double),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("input_digest", Text, nullable=False, unique=True),
+    Column("x", LargeBinary, nullable=False),
+    Column("dtype", Text, nullable=False),
+    Column("prediction", Integer, nullable=False),
+    Column("radius", real, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("claimed_prediction", Integer, nullable=False),
+    Column("claimed_radius", real, nullable=False),
     Column("evidence", Text),
 )
+
+# The tables of every version; `meta` has always been the same.
+TABLES: dict[str, Sequence[Table]] = {
+    "1": (_regions_of_1, meta),
+    str(SCHEMA_VERSION): tuple(tables.tables.values()),
+}
 
 
 def _from_1(transaction: Transaction) -> None:
@@ -73,7 +85,8 @@ def _from_1(transaction: Transaction) -> None:
 
 
 def _entries_of_1(transaction: Transaction, shape: tuple[int, ...]) -> Iterator[Entry]:
-    query = select(_version_1).order_by(_version_1.c.id)
+    renamed = _regions_of_1.to_metadata(MetaData(), name="regions_1")
+    query = select(renamed).order_by(renamed.c.id)
     options = {"yield_per": ROWS_PER_QUERY}
     rows = transaction.connection.execute(query, execution_options=options).mappings()
     for number, row in enumerate(rows, start=1):

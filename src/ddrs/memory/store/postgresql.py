@@ -6,11 +6,14 @@ statements then sees everything that was committed before. A reader reads one sn
 `synchronous_commit` is set for every transaction, and a server with `fsync=off` is refused.
 """
 
-from sqlalchemy import Connection, create_engine, inspect, text
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table, create_engine, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ddrs.errors import MissingDependencyError, StoreError
+from ddrs.memory.store.schema import foreign_to_postgresql
 from ddrs.memory.store.urls import passwords, without_password
 
 __all__ = ["PostgreSQL"]
@@ -99,6 +102,12 @@ class PostgreSQL:
 
     def check(self) -> None:
         """Nothing can take a server's tables from under an open transaction."""
+
+    def foreign(
+        self, connection: Connection, tables: Sequence[Table], *, alone: bool
+    ) -> str | None:
+        """Triggers, rules, policies and more, as the catalogue tells; others may have tables."""
+        return foreign_to_postgresql(connection, tables)
 
     def keep_copy(self, connection: Connection, version: str) -> None:
         """Copies of the tables in the same database, named `..._version_V`."""

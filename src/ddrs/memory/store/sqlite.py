@@ -14,17 +14,19 @@ import filecmp
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from ddrs.errors import StoreError
 from ddrs.files import check_file, clear_leftovers, made_beside, sync
+from ddrs.memory.store.schema import foreign_to_sqlite
 
 __all__ = ["SQLite"]
 
@@ -94,6 +96,12 @@ class SQLite:
                 f"{self._path} was deleted or replaced while it was open: nothing was written; "
                 "put it back and open the memory again"
             )
+
+    def foreign(
+        self, connection: Connection, tables: Sequence[Table], *, alone: bool
+    ) -> str | None:
+        """A file holds a memory and nothing else: no trigger, view, index or further table."""
+        return foreign_to_sqlite(connection, tables, alone=alone)
 
     def keep_copy(self, connection: Connection, version: str) -> None:
         """Copy the file to `FILE.version-V`, or to that with a number if another file is there.
@@ -208,6 +216,8 @@ def _engine(path: str | None, timeout: float, read_only: bool, fixed: bool) -> E
     @event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None
+        # What a stranger's schema calls may not reach beyond its own data.
+        connection.execute("PRAGMA trusted_schema = OFF")
 
     @event.listens_for(engine, "handle_error")
     def stay_connected(context: ExceptionContext) -> None:

@@ -6,20 +6,20 @@ name. Another database needs a module that meets `Database`, and its lines there
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import inspect
+from sqlalchemy import Table, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from ddrs.errors import StoreError
 from ddrs.memory.store.database import Database
-from ddrs.memory.store.migrations import MIGRATIONS, upgrade
+from ddrs.memory.store.migrations import MIGRATIONS, TABLES, upgrade
 from ddrs.memory.store.postgresql import PostgreSQL
 from ddrs.memory.store.sqlite import SQLite
-from ddrs.memory.store.tables import SCHEMA_VERSION, Transaction
+from ddrs.memory.store.tables import SCHEMA_VERSION, Transaction, meta, tables
 
 __all__ = ["Store"]
 
@@ -101,6 +101,14 @@ class Store:
                     ) from error
                 time.sleep(RETRY_SECONDS)
 
+    def check_schema(self, transaction: Transaction) -> None:
+        """See that the store has the tables that this code makes, and nothing else.
+
+        Raises:
+            StoreError: it has not.
+        """
+        self._check_tables(transaction, TABLES[str(SCHEMA_VERSION)])
+
     def _once(self, work: Callable[[Transaction], T], write: bool) -> T:
         if self._closed:
             raise StoreError("the memory is closed: open it again")
@@ -127,19 +135,37 @@ class Store:
             self._once(self._prepare, write=True)
 
     def _version(self, transaction: Transaction) -> str | None:
-        """The version of the tables, None if there are none; refuses what is not ours."""
-        names = set(inspect(transaction.connection).get_table_names())
+        """The version of the tables, None if there are none; refuses what is not ours.
+
+        Nothing is read before it is known to be a plain table of ours.
+        """
+        found = inspect(transaction.connection)
+        views = set(found.get_view_names()) & set(tables.tables)
+        names = {*found.get_table_names(), *views}
         if not names:
+            self._check_tables(transaction, ())
             return None
         if not names >= {"meta", "regions"}:
             raise StoreError(f"{self._db.name} is a database but no ddrs memory: choose another")
+        self._check_tables(transaction, [meta], alone=False)
         version = transaction.meta().get("schema_version", "")
         if version != str(SCHEMA_VERSION) and version not in MIGRATIONS:
             raise StoreError(
                 f"{self._db.name} has memory version {version}, this ddrs reads up to "
                 f"{SCHEMA_VERSION}: upgrade ddrs or choose another"
             )
+        self._check_tables(transaction, TABLES[version])
         return version
+
+    def _check_tables(
+        self, transaction: Transaction, expected: Sequence[Table], *, alone: bool = True
+    ) -> None:
+        foreign = self._db.foreign(transaction.connection, expected, alone=alone)
+        if foreign is not None:
+            raise StoreError(
+                f"{self._db.name} is no memory as ddrs makes it: {foreign}; it was altered or made "
+                "by another program, so choose another or restore it from a copy"
+            )
 
     def _prepare(self, transaction: Transaction) -> None:
         """Create or upgrade the tables, unless another process has done so by now."""

@@ -36,6 +36,7 @@ __all__ = [
     "head",
     "inputs",
     "meta",
+    "real",
     "regions",
     "tables",
 ]
@@ -43,7 +44,7 @@ __all__ = [
 SCHEMA_VERSION = 2
 
 tables = MetaData()
-_real: Double[float] = Double().with_variant(REAL(), "sqlite")
+real: Double[float] = Double().with_variant(REAL(), "sqlite")
 
 # What decides. A process reads all of it but the evidence once, so the inputs are kept apart.
 regions = Table(
@@ -52,10 +53,10 @@ regions = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3, ... by entry
     Column("input_digest", Text, nullable=False, unique=True),
     Column("prediction", Integer, nullable=False),
-    Column("radius", _real, nullable=False),
+    Column("radius", real, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("claimed_prediction", Integer, nullable=False),
-    Column("claimed_radius", _real, nullable=False),
+    Column("claimed_radius", real, nullable=False),
     Column("sketch", LargeBinary, nullable=False),
     Column("chain", Text, nullable=False),
     Column("evidence", Text),
@@ -191,7 +192,7 @@ class Transaction:
 
     def create(self, norm: str) -> None:
         """Make the tables of an empty store."""
-        tables.create_all(self.connection)
+        tables.create_all(self.connection, checkfirst=False)  # what is there is not ours
         self.set_meta(schema_version=str(SCHEMA_VERSION), norm=norm)
         self.connection.execute(insert(head).values(id=1, entries=0, chain=""))
 

@@ -96,6 +96,12 @@ def test_without_memory_the_command_says_what_that_means(
     ("words", "code", "message"),
     [
         (["certify", "--data", "digits"], 2, "--model"),
+        (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--sigma", "1",
+          "--out", ""], 2, "--out is empty"),
+        (["train", "--data", "digits", "--sigma", "1", "--out", ""], 2, "--out is empty"),
+        (["demo", "--out", ""], 2, "--out is empty"),
+        (["audit", "sqlite:///gone.db", "--memory", "sqlite:///gone.db"], 2, "with a run"),
+        (["audit", "postgresql:/me:secret@host/db"], 2, "no memory URL"),
         (["certify", "--data", "nonsense", "--model", "py:support.toy:linear", "--out", "OUT"], 2,
          "nonsense"),
         (["certify", "--data", "digits", "--model", "nonsense", "--out", "OUT"], 2, "nonsense"),
@@ -155,6 +161,7 @@ def test_wrong_usage_and_failures_are_one_clear_message(
     assert found == code
     assert message in err
     assert "Traceback" not in err
+    assert "secret" not in err
     assert not list(tmp_path.iterdir())
 
 

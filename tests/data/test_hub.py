@@ -3,6 +3,8 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ddrs import data
@@ -56,3 +58,21 @@ def test_hub_dataset_that_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="cannot be loaded"):
         data.load(f"hf:{tmp_path}/nothing")
+
+
+def test_a_cell_may_name_a_file_in_the_dataset_and_none_elsewhere(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    for file in (root / "0.png", tmp_path / "mine.png"):
+        file.write_bytes(png(COLOUR[0]))
+    for name in ("0.png", "../mine.png"):
+        cells = [{"bytes": None, "path": f"{root}/{name}"}]
+        pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "t.parquet")
+        rows = datasets.Dataset.from_parquet(str(tmp_path / "t.parquet"))
+        rows.cast_column("image", datasets.Image(decode=False)).to_parquet(root / "test.parquet")
+        d = data.load(f"hf:{root}")
+        if name == "0.png":
+            assert_holds(d, COLOUR[:1], LABELS[:1] * 0)
+        else:
+            with pytest.raises(DataError, match="it names a file elsewhere"):
+                d[0]

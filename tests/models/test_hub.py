@@ -1,4 +1,8 @@
 import importlib.machinery
+import io
+import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -9,7 +13,8 @@ import torch
 from torch import nn
 
 from ddrs import models
-from ddrs.errors import MissingDependencyError, ModelError, WeightsError
+from ddrs.errors import DDRSError, MissingDependencyError, ModelError, WeightsError
+from support.networks import write_run
 from support.transformer import MEAN, PROCESSOR, STD, logits, normalised, save, tiny_vit
 
 
@@ -132,3 +137,50 @@ def test_networks_of_other_packages(
         torch.testing.assert_close(loaded.module(x), other(normalised(x)))
     assert loaded.num_classes == 4
     assert stand_ins[2] == ("net", False if form == "timm" else None)
+
+
+CODE = """
+from transformers import PretrainedConfig, ViTForImageClassification
+from pathlib import Path
+Path("RAN").write_text("")
+class Config(PretrainedConfig):
+    model_type = "strange"
+class Model(ViTForImageClassification):
+    config_class = Config
+"""
+
+
+@pytest.fixture
+def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model that comes with code of its own, and a `y` on standard input."""
+    save(tiny_vit(), tmp_path / "m", PROCESSOR)
+    file = tmp_path / "m" / "config.json"
+    auto = {"AutoConfig": "code.Config", "AutoModelForImageClassification": "code.Model"}
+    config = json.loads(file.read_text()) | {"model_type": "strange", "auto_map": auto}
+    file.write_text(json.dumps(config))
+    (tmp_path / "m" / "code.py").write_text(CODE.replace("RAN", str(tmp_path / "ran")))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    return tmp_path / "m"
+
+
+def test_code_that_comes_with_a_model_is_not_run(strange: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", arch="hf")
+    shutil.copytree(strange, run / "architecture")
+    spec = f"hf:{strange}"
+    for load in (
+        lambda: models.load(spec),
+        lambda: models.load(str(run)),
+        lambda: models.start(None, spec, num_classes=4, partial=True),
+    ):
+        with pytest.raises(DDRSError, match="such code is never run") as caught:
+            load()
+        assert "trust_remote_code" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pipe_among_the_files_of_a_model_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    spec = save(tiny_vit(), tmp_path / "m", PROCESSOR)
+    (tmp_path / "m" / "model.safetensors").unlink()
+    os.mkfifo(tmp_path / "m" / "model.safetensors")
+    with pytest.raises(WeightsError, match="pipe, device or socket"):
+        models.load(spec)

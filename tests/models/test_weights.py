@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,23 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     for name in ("list.pt", "numbers.pt"):
         with pytest.raises(WeightsError, match=rf"{name} holds no state dict"):
             models.load_weights(trained(), tmp_path / name)
+
+
+class Anything:
+    """What a pickle may hold."""
+
+
+def test_advice_to_run_what_a_file_holds_is_not_passed_on(tmp_path: Path) -> None:
+    torch.save({"a": Anything()}, tmp_path / "w.pt")
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
+    for name in ("w.pt", "script.pt"):
+        with pytest.raises(WeightsError, match="cannot be read: it holds more than tensors") as e:
+            models.load_weights(trained(), tmp_path / name)
+        assert "weights_only" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsError, match="pipe, device or socket"):
+        models.load_weights(trained(), tmp_path / name)

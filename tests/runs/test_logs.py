@@ -1,3 +1,4 @@
+import os
 import resource
 from pathlib import Path
 
@@ -188,3 +189,9 @@ def test_a_log_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.tsv")
+    with pytest.raises(DataError, match="pipe, device or socket"):
+        read_log(tmp_path / "log.tsv")

@@ -105,3 +105,13 @@ def test_another_training_is_told_apart():
         with pytest.raises(RunError, match="another architecture"):
             fits(weights=weights)
     fits(weights={"weight": torch.zeros(2, 3)})  # its values are what is to be replaced
+
+
+def test_a_pipe_is_refused_and_what_a_kill_left_is_removed(tmp_path):
+    (tmp_path / "c.pt.0123abcd.partial").write_bytes(b"half")
+    (tmp_path / "c.pt.partial").write_bytes(b"mine")
+    write_checkpoint(tmp_path / "c.pt", STATE)
+    assert sorted(os.listdir(tmp_path)) == ["c.pt", "c.pt.partial"]
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="pipe, device or socket"):
+        read_checkpoint(tmp_path / "pipe")

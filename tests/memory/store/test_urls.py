@@ -96,7 +96,7 @@ def test_what_the_driver_says_is_left_out_where_it_has_the_password():
         ("postgresql:///db?host=/var/run/postgresql", "postgresql:///db?host=/var/run/postgresql"),
         ("postgresql://me@[::1]/db?sslmode=require", "postgresql://me@[::1]/db?sslmode=require"),
         ("memory://", "memory://"),
-        ("sqlite:////tmp/a b@c.db", "sqlite:////tmp/a b@c.db"),
+        ("sqlite:////tmp/a b.db", "sqlite:////tmp/a b.db"),
     ],
 )
 def test_what_is_shown_can_be_opened_again(url, shown):

@@ -118,8 +118,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The memory of a run, where that is not in the run directory: only what is named "
-            "here is opened, and it must be the one that the run records.",
+            help="The memory of a run that lies on a server, as the run records it: no server is "
+            "connected to unless it is named here.",
         ),
     ] = None,
     orders: Annotated[

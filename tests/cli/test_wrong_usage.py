@@ -94,7 +94,8 @@ WRONG = {
         f"{ADAPT} --sigma-draws {NINES}", f"{TRAIN} --method macer --option k={NINES}",
     ],
     "can certify nothing": [
-        f"{CERTIFY} --n 9", f"{CERTIFY} --n 10 --bound two-sided", f"{CERTIFY} --n 50 --alpha 1e-16",
+        f"{CERTIFY} --n 9", f"{CERTIFY} --n 10 --bound two-sided",
+        f"{CERTIFY} --n 50 --alpha 1e-16",
     ],
     "limit": [f"{CERTIFY} --limit 0", f"{CERTIFY} --limit -3"],
     "batch_size": [f"{POLICY} fixed --batch-size 0", f"{TRAIN} --batch-size 1"],

@@ -102,10 +102,10 @@ def alter_table(path: Path, rng: random.Random) -> object:
     for row in rows if every else [rng.choice(rows)]:
         row[name] = value
     try:
-        made = pa.Table.from_pylist(rows, table.schema if kind == 5 else None)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # no table can hold that
-        made = table.set_column(0, name, pa.array([str(value)] * len(rows)))
-    pq.write_table(made, path)
+        pq.write_table(pa.Table.from_pylist(rows, table.schema if kind == 5 else None), path)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # no file can hold that
+        text = pa.array([str(value)] * len(rows))
+        pq.write_table(table.set_column(table.column_names.index(name), name, text), path)
     return name, value
 
 

@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 KILLS ?= 500
+ALTERED ?= 20000
 
 .PHONY: install demo test stress lint bench constraints clean
 
@@ -22,10 +23,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2
 
-# Hundreds of kills over the life of one store, and thousands of lives of small ones.
+# Hundreds of kills over the life of one store, thousands of lives of small ones, and thousands of
+# altered runs.
 stress: install
-	DDRS_KILLS=$(KILLS) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
-	  tests/memory/test_kills.py tests/memory/test_lifecycle.py
+	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
+	  tests/memory/test_kills.py tests/memory/test_lifecycle.py tests/finished/test_damaged_runs.py
 
 lint: install
 	$(BIN)/ruff format --check .

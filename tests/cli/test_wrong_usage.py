@@ -94,8 +94,7 @@ WRONG = {
         f"{ADAPT} --sigma-draws {NINES}", f"{TRAIN} --method macer --option k={NINES}",
     ],
     "can certify nothing": [
-        f"{CERTIFY} --n 9",
-        f"{CERTIFY} --n 10 --bound two-sided",
+        f"{CERTIFY} --n 9", f"{CERTIFY} --n 10 --bound two-sided",
         f"{CERTIFY} --n 50 --alpha 1e-16",
     ],
     "limit": [f"{CERTIFY} --limit 0", f"{CERTIFY} --limit -3"],

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ddrs.runs.decoding import decode
+from ddrs.runs.decoding import decode, read_json
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,28 @@ def test_what_is_no_object_is_refused(data: object) -> None:
         decode(Inner, data)
     with pytest.raises(ValueError, match="size is missing"):
         decode(Inner, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"n": NaN}', "NaN is no number"),
+        ('{"n": -Infinity}', "-Infinity is no number"),
+        ('{"n": 1e999}', "beyond all floats"),
+        (f'{{"n": {"9" * 400}}}', "400 digits is too large"),
+        (f'{{"n": {2**63}}}', "too large"),
+        ("[" * 200_000, "nested too deep"),
+        ('{"n": 1, "n": 2}', "a key twice"),
+        ("", "Expecting value"),
+    ],
+)
+def test_json_that_no_run_writes_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_json(text)
+
+
+def test_json_is_read_to_the_last_bit():
+    assert read_json(f'{{"seed": {2**63 - 1}, "x": [0.1, null, true]}}') == {
+        "seed": 2**63 - 1,
+        "x": [0.1, None, True],
+    }

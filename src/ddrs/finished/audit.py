@@ -65,7 +65,8 @@ def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
         for kind, fault in _row_faults(row, run.config)
     ]
     inputs = run.config.inputs
-    if sorted(row.index for row in run.rows) != list(range(inputs)):
+    indices = sorted(row.index for row in run.rows)
+    if len(indices) != inputs or indices != list(range(inputs)):
         violations.append(
             Violation("rows", (), f"the rows are not inputs 0 to {inputs - 1}, each once")
         )

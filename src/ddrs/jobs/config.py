@@ -16,6 +16,7 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES, Noise
+from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
@@ -107,6 +108,12 @@ class CertifyConfig:
         if self.noise not in NOISES:
             raise ConfigurationError(f"noise must be one of {', '.join(NOISES)}, got {self.noise}")
         _ = self.estimation, self.sigma_range  # refuse what can never work
+        if self.seed is not None:
+            check_seed(self.seed)
+        least = {"inputs": 1, "num_classes": 2, "n0": 1, "limit": 1}
+        for name, value in ((name, getattr(self, name)) for name in least):
+            if value is not None and value < least[name]:
+                raise ConfigurationError(f"{name} must be at least {least[name]}, got {value}")
 
     @classmethod
     def of(cls, job: CertifyJob, alternatives: "Alternatives", inputs: int) -> Self:

@@ -1,13 +1,58 @@
 """From JSON to a dataclass, by the types of its fields: a file is believed only where it fits."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["decode"]
+from ddrs.runs.checking import shown
+
+__all__ = ["decode", "read_json"]
 
 T = TypeVar("T")
+
+
+def read_json(text: str) -> Any:
+    """What a JSON text of a run says, if all of its numbers are some.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deep, has a key twice in one object, or a number
+            that is infinite, NaN, or whole and longer than 64 bits.
+    """
+    try:
+        return json.loads(
+            text,
+            parse_constant=_refused,
+            parse_float=_finite,
+            parse_int=_short,
+            object_pairs_hook=_once,
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _refused(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if isfinite(number) else _refused("a number beyond all floats")
+
+
+def _short(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) >= 2**63:
+        raise ValueError(f"a whole number of {len(digits)} digits is too large")
+    return int(digits)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return values
 
 
 def decode(cls: type[T], data: object) -> T:
@@ -25,7 +70,7 @@ def decode(cls: type[T], data: object) -> T:
         TypeError, ValueError: the value of a key does not fit its field, or one is missing.
     """
     if not isinstance(data, Mapping):
-        raise TypeError(f"{data!r} is not a JSON object")
+        raise TypeError(f"{shown(data)} is not a JSON object")
     hints = get_type_hints(cls)
     values = {}
     for field in fields(cls):  # type: ignore[arg-type]
@@ -63,7 +108,7 @@ def _value(kind: Any, value: Any) -> Any:
             return float(value)
         except OverflowError:
             raise ValueError("it is a number beyond all floats") from None
-    raise TypeError(f"{value!r} is not of type {kind if origin else kind.__name__}")
+    raise TypeError(f"{shown(value)} is not of type {kind if origin else kind.__name__}")
 
 
 def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:

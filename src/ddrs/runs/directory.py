@@ -24,6 +24,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from ddrs.errors import ConfigurationError, RunError, one_line
 from ddrs.files import cannot_write, check_file, clear_leftovers, is_leftover, write
 from ddrs.noise.streams import fresh_seed
+from ddrs.runs.checking import check_values, row_checks
+from ddrs.runs.decoding import read_json
 from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.table import read_certificates
@@ -147,7 +149,7 @@ class Run(Generic[C]):
         if cut:
             os.truncate(journal, len(whole) + 1 if whole else 0)
         try:
-            rows = [CertifiedRow.from_row(json.loads(line)) for line in whole.splitlines()]
+            rows = [_journal_row(line) for line in whole.splitlines()]
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{journal} is damaged: {error}") from error
         return sorted(rows, key=lambda row: row.index)
@@ -225,7 +227,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     file = Path(path) / CONFIG
     try:
         check_file(file)
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -233,6 +235,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise RunError(f"{file} is damaged: it does not hold a configuration")
     return config
+
+
+def _journal_row(line: bytes) -> CertifiedRow:
+    """A row of the journal; KeyError, TypeError or ValueError if the line is none."""
+    values = read_json(line.decode())
+    row = CertifiedRow.from_row(values)
+    check_values(values, row_checks)
+    return row
 
 
 def _text(content: Mapping[str, Any]) -> str:

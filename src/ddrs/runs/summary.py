@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ddrs.runs.checking import check_values, summary_checks
 from ddrs.runs.decoding import decode
 
 __all__ = ["MemoryUse", "SigmaRange", "Summary", "TrainingSummary"]
@@ -98,7 +99,9 @@ class Summary:
         Raises:
             TypeError, ValueError: it is not one.
         """
-        return decode(cls, data)
+        summary = decode(cls, data)
+        check_values(vars(summary), summary_checks)
+        return summary
 
 
 @dataclass(frozen=True)

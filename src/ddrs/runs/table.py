@@ -4,15 +4,16 @@ pyarrow is imported where a table is read: it takes a good part of a second, whi
 reads none should not wait for.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
-from ddrs.errors import DataError
+from ddrs.errors import DataError, one_line
 from ddrs.files import check_file
 from ddrs.proof.certificate import Certificate
+from ddrs.runs.checking import check_values, row_checks, shown
+from ddrs.runs.decoding import read_json
 from ddrs.runs.files import CERTIFICATES, SUMMARY
 from ddrs.runs.logs import read_log
 from ddrs.runs.rows import CertifiedRow, LoggedRow, Row
@@ -31,6 +32,15 @@ __all__ = [
     "read_training_summary",
     "summary_json",
 ]
+
+MOST_ROWS = 2**22  # three times ImageNet; a small file may claim any number, and fill all memory
+
+_TYPES: dict[str, Any] = dict.fromkeys(("index", "label", "clean_prediction"), int) | {
+    "correct": bool
+}
+_TYPES |= get_type_hints(Certificate)
+_OPTIONAL = {field.name for field in fields(Certificate) if field.default is not MISSING}
+_COLUMNS = tuple(name for name in _TYPES if name not in _OPTIONAL)
 
 EVALUATED = ("index", "label", "prediction", "radius", "correct")  # all that a comparison needs
 
@@ -72,22 +82,22 @@ def read_rows(path: str | Path) -> Sequence[Row]:
     if not run.is_dir():
         return read_log(run)
     table = _read_table(run)
-    if _fault(table) is None:
-        return _certified(table)
-    for fault in (f"no column {name}" for name in EVALUATED if name not in table.column_names):
-        raise DataError(f"{run / CERTIFICATES} has {fault}")
-    for fault in (f"empty cells in column {n}" for n in EVALUATED if table[n].null_count):
+    if _absent(table, _COLUMNS) is None:
+        return _certified(run, table)
+    empty = (f"empty cells in column {n}" for n in EVALUATED if table[n].null_count)
+    fault = _absent(table, EVALUATED) or next(empty, None)
+    if fault is not None:
         raise DataError(f"{run / CERTIFICATES} has {fault}")
     return [
         LoggedRow(
-            index=int(record["index"]),
-            label=int(record["label"]),
-            prediction=int(record["prediction"]),
+            index=record["index"],
+            label=record["label"],
+            prediction=record["prediction"],
             radius=float(record["radius"]),
-            correct=bool(record["correct"]),
+            correct=record["correct"],
             seconds=record.get("seconds"),
         )
-        for record in table.to_pylist()
+        for record in _records(run, table, [*EVALUATED, "seconds"], _as_logged)
     ]
 
 
@@ -98,10 +108,7 @@ def read_certificates(run: Path) -> list[CertifiedRow]:
         DataError: there is no table, it is damaged, or it lacks a column.
     """
     table = _read_table(run)
-    fault = _fault(table)
-    if fault is not None:
-        raise DataError(f"{run / CERTIFICATES} has {fault}: restore it from a copy")
-    return _certified(table)
+    return _certified(run, table)
 
 
 def read_run(path: str | Path) -> EvaluatedRun:
@@ -172,7 +179,7 @@ def summary_json(run: Path) -> object:
     file = run / SUMMARY
     try:
         check_file(file)
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is not readable JSON: {error}") from error
 
@@ -198,6 +205,7 @@ def _name(path: Path, depth: int) -> str:
 
 def _read_table(run: Path) -> "pa.Table":
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from ddrs.files import read_parquet
 
@@ -208,20 +216,76 @@ def _read_table(run: Path) -> "pa.Table":
             "run the same command again to finish it, or give another directory"
         )
     try:
-        return read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is damaged or not a parquet file: {error}") from error
+        schema = pq.read_schema(path)
+        doubled = {name for name in schema.names if schema.names.count(name) > 1}
+        if doubled:
+            raise DataError(f"{path} has column {shown(min(doubled))} twice")
+        rows = pq.read_metadata(path).num_rows
+        if rows > MOST_ROWS:
+            raise DataError(f"{path} has {rows} rows: no more than {MOST_ROWS} can be read")
+        known = [name for name in schema.names if name in row_checks]
+        return read_parquet(path, known)
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged or not a parquet file: {one_line(error)}") from error
 
 
-def _certified(table: "pa.Table") -> list[CertifiedRow]:
+def _certified(run: Path, table: "pa.Table") -> list[CertifiedRow]:
+    fault = _absent(table, _COLUMNS) or _misfit(table, [*_COLUMNS, *_OPTIONAL])
+    if fault is not None:
+        raise DataError(f"{run / CERTIFICATES} has {fault}: restore it from a copy")
     try:
-        return [CertifiedRow.from_row(row) for row in table.to_pylist()]
+        records = _records(run, table, table.column_names)
+        return [CertifiedRow.from_row(record) for record in records]
     except (TypeError, ValueError) as error:
-        raise DataError(f"a row of a {CERTIFICATES} is damaged: {error}") from error
+        message = f"a row of {run / CERTIFICATES} is damaged: {one_line(error)}"
+        raise DataError(message) from error
 
 
-def _fault(table: "pa.Table") -> str | None:
-    """What keeps a table from holding rows of a certification; None where it does."""
+def _as_logged(record: dict[str, Any]) -> dict[str, Any]:
+    """A row with whole numbers and a truth value where another program wrote 3.0 and 1."""
+    plain = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in record.items()
+        if name not in ("radius", "seconds")
+    }
+    if plain["correct"] in (0, 1):
+        plain["correct"] = bool(plain["correct"])
+    return record | plain
+
+
+def _records(
+    run: Path,
+    table: "pa.Table",
+    names: Sequence[str],
+    change: Callable[[dict[str, Any]], dict[str, Any]] = lambda record: record,
+) -> Iterator[dict[str, Any]]:
+    """The rows of a table, each with values that these columns can have.
+
+    Raises:
+        DataError: one has others, or an input is there twice; with file, row and column.
+    """
+    checks = {name: row_checks[name] for name in names}
+    seen: set[int] = set()
+    for number, record in enumerate(map(change, table.to_pylist())):
+        try:
+            check_values(record, checks)
+            if record["index"] in seen:
+                raise ValueError(f"index: input {record['index']} is there twice")
+        except ValueError as error:
+            raise DataError(f"{run / CERTIFICATES}, row {number}, column {error}") from error
+        seen.add(record["index"])
+        yield record
+
+
+def _absent(table: "pa.Table", names: Iterable[str]) -> str | None:
+    """The first of these columns that a table does not have; None where it has all."""
+    return next((f"no column {name}" for name in names if name not in table.column_names), None)
+
+
+def _misfit(table: "pa.Table", names: Iterable[str]) -> str | None:
+    """What keeps the columns of a table from being those of a certification; None if nothing."""
     import pyarrow as pa
 
     fits: dict[object, Callable[[pa.DataType], bool]] = {
@@ -230,15 +294,12 @@ def _fault(table: "pa.Table") -> str | None:
         bool: pa.types.is_boolean,
         tuple: pa.types.is_list,
     }
-    row = dict.fromkeys(("index", "label", "clean_prediction"), int) | {"correct": bool}
-    optional = {field.name for field in fields(Certificate) if field.default is not MISSING}
-    for name, kind in {**row, **get_type_hints(Certificate)}.items():
+    for name in names:
         if name not in table.column_names:
-            if name not in optional:
-                return f"no column {name}"
             continue
         if table[name].null_count:
             return f"empty cells in column {name}"
+        kind = _TYPES[name]
         fit = fits.get(get_origin(kind) or kind, pa.types.is_string)
         if not fit(table.schema.field(name).type):
             return f"values of another type in column {name}"

@@ -216,6 +216,7 @@ def _read_table(run: Path) -> "pa.Table":
             "run the same command again to finish it, or give another directory"
         )
     try:
+        check_file(path)
         schema = pq.read_schema(path)
         doubled = {name for name in schema.names if schema.names.count(name) > 1}
         if doubled:

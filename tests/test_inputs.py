@@ -79,7 +79,7 @@ def test_what_is_no_pixel_has_no_byte(value):
 
 def test_bfloat16_examples_come_back_as_they_were():
     x = torch.arange(256).to(torch.bfloat16).div_(255).view(256, 1)
-    store = examples.Store([(row, 0) for row in x], 1)
+    store = examples.ExampleStore([(row, 0) for row in x], 1)
     assert torch.equal(store.batch(torch.arange(256))[0], x)
 
 

@@ -97,9 +97,9 @@ def test_without_memory_the_command_says_what_that_means(
     [
         (["certify", "--data", "digits"], 2, "--model"),
         (["certify", "--data", "digits", "--model", "py:support.toy:linear", "--sigma", "1",
-          "--out", ""], 2, "--out is empty"),
-        (["train", "--data", "digits", "--sigma", "1", "--out", ""], 2, "--out is empty"),
-        (["demo", "--out", ""], 2, "--out is empty"),
+          "--out", ""], 2, "'--out': it is empty"),
+        (["train", "--data", "digits", "--sigma", "1", "--out", ""], 2, "'--out': it is empty"),
+        (["demo", "--out", ""], 2, "'--out': it is empty"),
         (["audit", "sqlite:///gone.db", "--memory", "sqlite:///gone.db"], 2, "with a run"),
         (["audit", "postgresql:/me:secret@host/db"], 2, "no memory URL"),
         (["certify", "--data", "nonsense", "--model", "py:support.toy:linear", "--out", "OUT"], 2,

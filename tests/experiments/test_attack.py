@@ -278,7 +278,7 @@ def test_certificates_that_are_too_large_are_found_out(run, tmp_path, capsys):
         ({"memory": "none"}, r"has no memory of its own \(--memory none\).* with --memory run"),
         ({"memory": "memory://"}, r"has no memory of its own \(--memory memory://\)"),
         ({"noise": "uniform", "sigma": 0.5}, "certifies l1 balls"),
-        ({"n": 5}, "certifies no input"),
+        ({"n": 10, "sigma": 100.0}, "certifies no input"),
     ],
 )
 def test_a_run_that_cannot_be_attacked_is_refused_in_one_line(model, tmp_path, changes, message):

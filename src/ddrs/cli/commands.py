@@ -18,7 +18,7 @@ from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
 from ddrs.cli.entry import INTERRUPTED, interruption
-from ddrs.cli.options import RADII, Radii, Runs, directory, numbers
+from ddrs.cli.options import RADII, Radii, Runs, numbers
 from ddrs.cli.parsing import Command, UsageError
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation.comparison import Format
@@ -53,9 +53,9 @@ def _root(
 
 @app.command(cls=Command, epilog="Example:  ddrs demo --out runs/demo")
 def demo(
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the runs go.", parser=directory)
-    ] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs go.")] = Path(
+        "runs/demo"
+    ),
 ) -> None:
     """Train on real handwritten digits and certify them with a fixed and a chosen sigma."""
     from ddrs.demo import run_demo

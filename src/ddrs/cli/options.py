@@ -31,7 +31,6 @@ __all__ = [
     "Out",
     "Radii",
     "Runs",
-    "directory",
     "given_options",
     "named_values",
     "numbers",
@@ -41,21 +40,7 @@ __all__ = [
 ]
 
 
-def directory(text: str | Path) -> Path:
-    """The directory of `--out`.
-
-    Raises:
-        ConfigurationError: it is empty, which would be the current one.
-    """
-    if not str(text).strip():
-        raise ConfigurationError("--out is empty: give a directory")
-    return Path(text)
-
-
-Out = Annotated[
-    Path,
-    typer.Option(metavar="DIR", help="Run directory; resumed if it is there.", parser=directory),
-]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Run directory; resumed if it is there.")]
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Run directories or logs.")
 ]

@@ -125,8 +125,9 @@ def check_scores(scores: object, rows: int, num_classes: int) -> Tensor:
             f"the model must return scores of shape {expected} ([batch, num_classes]), "
             f"got {list(scores.shape)}"
         )
-    undecided = int(scores.detach().isnan().any(dim=1).sum())
-    if undecided:
+    missing = scores.detach().isnan()
+    if missing.any():
+        undecided = int(missing.any(dim=1).sum())
         raise ModelError(
             f"the model returned NaN scores for {undecided} of {rows} rows; certify a model that "
             "is finite"

@@ -1,6 +1,5 @@
 import os
 
-import pytest
 import torch
 from hypothesis import settings
 
@@ -10,9 +9,3 @@ torch.set_num_threads(1)
 settings.register_profile("ddrs", derandomize=True, deadline=None, database=None)
 settings.register_profile("long", parent=settings.get_profile("ddrs"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ddrs"))
-
-
-@pytest.fixture(autouse=True)
-def no_network_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test checks its networks before the first vote, whatever test came before."""
-    monkeypatch.setattr("ddrs.votes.classifier._INDEPENDENT", set())

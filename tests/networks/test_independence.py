@@ -154,6 +154,15 @@ def test_it_is_made_once_for_each_network_and_shape():
     assert sum(model._batches) == 2 * 6 + 3 * 60
 
 
+def test_another_network_of_the_same_digest_is_checked_itself():
+    good, bad = network(), network(lambda self, x: x - x.mean(dim=0))
+    digests = [SmoothedClassifier(model, 4).digest for model in (good, bad)]
+    assert digests[0] == digests[1]  # what a function does is not in it
+    SmoothedClassifier(good, 4, n=50, n0=10).certify(X)
+    with pytest.raises(ModelError, match="looks at the batch"):
+        SmoothedClassifier(bad, 4, n=50, n0=10).certify(X)
+
+
 def test_it_changes_no_count():
     table = Table(8, 4)
     x = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))

@@ -78,6 +78,23 @@ def test_a_memory_that_threads_share_stays_sound():
             assert stored[one.input_digest] == (one.prediction, one.radius)
 
 
+def test_weights_that_another_thread_changes_while_they_vote_store_nothing():
+    model = network()
+    calls = []
+
+    def change(*_):
+        calls.append(None)
+        if len(calls) == 7:  # after the check and the selection
+            model.head.bias.data += 1
+
+    model.register_forward_hook(change)
+    with Memory("memory://") as memory:
+        with pytest.raises(ModelError, match="changed since"):
+            smoothed(model, memory=memory).certify(X[:1])
+        assert len(memory) == 0
+    assert len(calls) > 7
+
+
 def test_a_network_put_into_training_by_another_thread_stores_nothing():
     model = network()
 

@@ -27,6 +27,13 @@ def test_inputs_that_cannot_be_certified_are_refused(x, message):
         Inputs.of(x, seed=0)
 
 
+def test_what_becomes_of_the_callers_tensor_changes_nothing():
+    x = torch.ones(2, 3)
+    inputs = Inputs.of(x, seed=0)
+    x.zero_()
+    assert inputs.x.tolist() == [[1.0] * 3] * 2
+
+
 class Backwards:
     """A source of noise of another kind: -1, -2, -3, ... in every element."""
 

@@ -8,6 +8,7 @@ are packed into full batches.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,9 @@ Segments = list[tuple[int, int]]  # a batch: (request, rows)
 # Measured once in a process for each classifier, input shape, device and number of threads.
 _BATCH_SIZES: dict[tuple[object, ...], BatchSize] = {}
 
-# Classifiers, input shapes and devices whose votes were seen to be independent by this process.
-_INDEPENDENT: set[tuple[object, ...]] = set()
+# For each model the digests, input shapes and devices with which its votes were seen to be
+# independent by this process. By the model itself: the digest of another may be the same.
+_INDEPENDENT: WeakKeyDictionary[nn.Module, set[tuple[object, ...]]] = WeakKeyDictionary()
 
 
 class NoisyClassifier:
@@ -181,8 +183,9 @@ class NoisyClassifier:
 
     def _check_independent(self, inputs: Inputs, request: VoteRequest) -> None:
         """Before the first vote: refuse a network whose votes are seen not to be independent."""
+        seen = _INDEPENDENT.setdefault(self.model, set())
         key = (self.digest, inputs.shape, self.device)
-        if key in _INDEPENDENT:
+        if key in seen:
             return
         probe = inputs.stream(request.row, "independence")
         rows = [VoteRequest(request.row, request.sigma, ROWS, probe)]
@@ -195,7 +198,7 @@ class NoisyClassifier:
 
         with unchanged_buffers(self.model):
             check_independent(scores, noisy.to(self.device, inputs.x.dtype), self.precision)
-        _INDEPENDENT.add(key)
+        seen.add(key)
 
     def _network(self, shape: tuple[int, ...]) -> Network:
         if not self.compile:

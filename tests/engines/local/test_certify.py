@@ -365,3 +365,16 @@ def test_a_group_is_a_few_seconds_of_work_or_what_is_faster_together(
     for size in sizes:
         assert group.size == size
         group.record(seconds(size))
+
+
+def test_a_run_of_a_configuration_with_keys_that_nobody_knows_is_another(tmp_path: Path) -> None:
+    asked = job(toy.write_inputs(tmp_path / "data.npz"))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    file = tmp_path / "run" / "config.json"
+    known = json.loads(file.read_text())
+    for unknown in ({"router": "x"}, {"policy": {**known["policy"], "ghost": 1}}):
+        file.write_text(json.dumps({**known, **unknown}))
+        with pytest.raises(RunError, match=r"another configuration \((router|policy): "):
+            certify_run(asked, tmp_path / "run", quiet=True)
+    file.write_text(json.dumps(known))
+    assert certify_run(asked, tmp_path / "run", quiet=True).inputs == 12

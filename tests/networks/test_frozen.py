@@ -6,6 +6,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ddrs.errors import ModelError
 from ddrs.networks.frozen import check_frozen, frozen
 from support.classifiers import Normalised
+from support.distributed import process_group
 
 
 def mixed():
@@ -49,18 +50,13 @@ def test_an_error_inside_restores_too():
 
 
 def test_a_distributed_model_is_called_without_its_wrapper(tmp_path):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
-    )
-    try:
+    with process_group(tmp_path):
         model = mixed()
         before = state(model)
         with frozen(DistributedDataParallel(model)) as network:
             assert network is model
             assert not model.training
         assert_same(state(model), before)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_the_last_one_out_puts_it_back():

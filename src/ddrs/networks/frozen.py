@@ -7,7 +7,7 @@ each module and parameter, the first one in notes how it was and the last one ou
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -27,7 +27,7 @@ class _Frozen:
     holders: int = 0
 
 
-_LOCK = Lock()
+_LOCK = RLock()  # the collector may end an abandoned loop, which holds a model, within it
 _PARTS: dict[int, _Frozen] = {}  # by the id of the part, which is kept alive
 
 

@@ -10,6 +10,7 @@ from ddrs.training.objectives.noisy import smoothed_loss
 from ddrs.training.objectives.smoothadv import SmoothAdv, adversarial_examples
 from support import objective_reference as reference
 from support.classifiers import Normalised, Recorder, Table
+from support.distributed import process_group
 from support.objective_reference import Network, batch, check_value_and_slopes, drawn, sigmas
 from training.objectives.contract import ObjectiveContract
 
@@ -134,23 +135,21 @@ def test_it_attacks_also_where_gradients_are_off():
 
 
 def test_a_distributed_model_is_attacked_and_trained_like_the_model_itself(tmp_path):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
-    )
-    try:
-        x, y, _ = images(6)
-        sigma, objective, slopes = torch.full((6,), 0.25), SmoothAdv(m=2), []
-        for wrap in (lambda model: model, torch.nn.parallel.DistributedDataParallel):
-            torch.manual_seed(0)
-            model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3))
-            wrapped = wrap(model)
-            for seed in range(2):  # the second step shows that the first was brought to its end
-                generator = torch.Generator().manual_seed(seed)
-                objective(wrapped, x, y, sigma, Gaussian(), generator)[0].backward()
-            slopes.append(model[1].weight.grad)
-        assert torch.allclose(*slopes)
-    finally:
-        torch.distributed.destroy_process_group()
+    x, y, _ = images(6)
+    sigma, objective = torch.full((6,), 0.25), SmoothAdv(m=2)
+
+    def slope(wrap):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3))
+        wrapped = wrap(model)
+        for seed in range(2):  # the second step shows that the first was brought to its end
+            generator = torch.Generator().manual_seed(seed)
+            objective(wrapped, x, y, sigma, Gaussian(), generator)[0].backward()
+        return model[1].weight.grad
+
+    with process_group(tmp_path):
+        distributed = slope(torch.nn.parallel.DistributedDataParallel)
+    assert torch.allclose(slope(lambda model: model), distributed)
 
 
 def test_the_radius_warms_up_in_equal_parts():

@@ -43,7 +43,7 @@ def test_cost_of_a_run():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "magic"}, "method must be one of gaussian, smoothadv, macer, got 'magic'"),
+        ({"method": "magic"}, "method must be one of gaussian, smoothadv, macer, consist.*'magic'"),
         ({"options": {"epsilon": 1.0}}, "options of gaussian"),
         ({"method": "macer", "options": {"k": 0}}, "k >= 1"),
         ({"noise": "laplace"}, "noise must be one of"),
@@ -84,6 +84,7 @@ def test_a_configuration_that_can_never_work_is_refused(options, message):
          {"attack": "pgd", "epsilon": 0.25, "steps": 2, "m": 1, "warmup": 10,
           "relative": False}),
         ("macer", "imagenet", 120, {"k": 2, "weight": 6.0, "gamma": 8.0, "beta": 16.0}),
+        ("consistency", "cifar10", 150, {"m": 2, "weight": 20.0, "eta": 0.5}),
         ("macer", "cifar10", 440, {"k": 16, "weight": 12.0, "gamma": 8.0, "beta": 16.0}),
     ],
 )  # fmt: skip

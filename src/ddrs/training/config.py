@@ -71,8 +71,8 @@ class TrainingConfig:
             "flag": "--option",
             "metavar": "NAME=VALUE",
             "help": "A hyperparameter of the objective, e.g. epsilon=0.5 (smoothadv: attack, "
-            "epsilon, steps, m, warmup, relative) or k=4 (macer: k, weight, gamma, beta). Any "
-            "number of times.",
+            "epsilon, steps, m, warmup, relative), k=4 (macer: k, weight, gamma, beta) or "
+            "weight=10 (consistency: m, weight, eta). Any number of times.",
             "panel": OBJECTIVE_PANEL,
         },
     )

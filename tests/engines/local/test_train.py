@@ -27,6 +27,7 @@ OPTIONS = {
     "gaussian": {},
     "smoothadv": {"epsilon": 0.25, "steps": 2, "m": 1},
     "macer": {"k": 4},
+    "consistency": {},
 }
 
 

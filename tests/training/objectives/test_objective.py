@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from ddrs.training.objectives.consistency import Consistency
 from ddrs.training.objectives.gaussian import GaussianAugmentation
 from ddrs.training.objectives.macer import Macer
 from ddrs.training.objectives.methods import METHODS, objective_class
@@ -13,6 +14,7 @@ def test_they_are_known_by_their_names():
         "gaussian": GaussianAugmentation,
         "smoothadv": SmoothAdv,
         "macer": Macer,
+        "consistency": Consistency,
     }
 
 

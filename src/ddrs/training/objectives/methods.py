@@ -11,13 +11,14 @@ if TYPE_CHECKING:  # it loads torch, as the objectives do: a training is describ
 
 __all__ = ["METHODS", "Method", "check_options", "objective_class"]
 
-Method = Literal["gaussian", "smoothadv", "macer"]
+Method = Literal["gaussian", "smoothadv", "macer", "consistency"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def objective_class(method: Method) -> "type[Objective]":
     """The class whose fields are the hyperparameters of a method."""
+    from ddrs.training.objectives.consistency import Consistency
     from ddrs.training.objectives.gaussian import GaussianAugmentation
     from ddrs.training.objectives.macer import Macer
     from ddrs.training.objectives.smoothadv import SmoothAdv
@@ -26,6 +27,7 @@ def objective_class(method: Method) -> "type[Objective]":
         "gaussian": GaussianAugmentation,
         "smoothadv": SmoothAdv,
         "macer": Macer,
+        "consistency": Consistency,
     }
     return classes[method]
 

@@ -288,7 +288,7 @@ def classifiers(run: Path) -> dict[str, str]:
 
 
 def prepare(cifar10: Path, resnet20: Path) -> None:
-    """Put links to the data (`train.parquet`, `test.parquet`) and the weights under `runs/`.
+    """Put the data (`train.parquet`, `test.parquet`) and the weights under `runs/`.
 
     The training examples that no model is trained on under noise become the test split of a dataset
     of their own, the validation inputs, and so do the test inputs after those that rows are
@@ -299,7 +299,7 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
     sources = {"resnet20.safetensors": resnet20}
     sources |= {f"data/{name}": cifar10 / name for name in ("train.parquet", "test.parquet")}
     for name, source in sources.items():
-        link(source, RUNS / name)
+        put(source, RUNS / name)
         with source.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != common["files"][name]:
                 print(f"{source} is not what the study was made with: figures will differ")
@@ -315,11 +315,15 @@ def prepare(cifar10: Path, resnet20: Path) -> None:
         pq.write_table(some, RUNS / name / "test.parquet")
 
 
-def link(source: Path, target: Path) -> None:
+def put(source: Path, target: Path) -> None:
+    """The file itself, without a copy where one disk holds both: a dataset has no links."""
     if not source.exists():
         sys.exit(f"no file at {source}")
     target.unlink(missing_ok=True)
-    target.symlink_to(source.resolve())
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def main() -> None:

@@ -7,13 +7,15 @@ import pytest
 import typer
 from safetensors.torch import save_file
 
-from ddrs import Gaussian
+from ddrs import Gaussian, data
 from ddrs.cli.commands import app
 from ddrs.networks.architectures import digits_cnn
+from ddrs.training.splits import split
 from ddrs.votes.classifier import NoisyClassifier
 from experiments.cifar10 import study
 from experiments.cifar10.probes import attack, stream
 from experiments.cifar10.report.stored import read_study
+from support.pictures import write_parquet
 
 TASKS = study.tasks([])
 PROBES = {
@@ -169,3 +171,28 @@ def test_certificates_are_of_the_trainings_that_are_kept():
                     assert json.loads(file.read_text())[form] == digest, (entry.name, model)
                     held += 1
     assert held
+
+
+def test_what_is_prepared_can_be_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(study, "split", lambda count, _, seed: split(count, 4, seed))
+    limit = study.read(study.PLAN / "study.toml")["certify"]["limit"]
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    pixels = np.zeros((limit + 3, 8, 8, 3), np.uint8)
+    labels = [0, 1] * (limit // 2) + [0, 1, 0]
+    for name, rows in (("train", 12), ("test", limit + 3)):
+        write_parquet(sources / f"{name}.parquet", pixels[:rows], labels[:rows])
+    weights = sources / "weights"
+    weights.write_bytes(b"weights")
+    for _ in range(2):  # again, over what is there
+        study.prepare(sources, weights)
+    assert "figures will differ" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "resnet20.safetensors").read_bytes() == b"weights"
+    sizes = {
+        (name, kind): len(data.load(f"parquet:{tmp_path / 'runs' / name}", kind))
+        for name, kind in (
+            ("data", "train"), ("data", "test"), ("validation", "test"), ("confirmation", "test"),
+        )
+    }  # fmt: skip
+    assert [*sizes.values()] == [12, limit + 3, 4, 3]

@@ -103,24 +103,21 @@ def table(
     """Compare runs and published logs in one table."""
     from ddrs.evaluation.comparison import compare, render
     from ddrs.evaluation.metrics import check_radii
-    from ddrs.proof.bounds import Confidence
+    from ddrs.finished import choice as choosing
     from ddrs.runs.table import readable_runs
 
     wanted = numbers("--radii", radii)
     check_radii(wanted)  # before anything is read
     if not choose and (n is not None or alpha is not None):
         raise ConfigurationError("--n and --alpha say how logs were made, for --choose: add it")
-    Confidence(0.001 if alpha is None else alpha)
-    if n is not None and n < 1:
-        raise ConfigurationError(f"--n must be at least 1 vote, got {n}")
+    if choose:
+        choosing.check_settings(n, alpha)
     found, passed_over = readable_runs(runs)
     _say_passed_over(passed_over)
     if not choose:
         typer.echo(render(compare(found, wanted), format))
         return
-    from ddrs.finished.choice import choose as choose_among
-
-    choice = choose_among(found, n=n, alpha=alpha)
+    choice = choosing.choose(found, n=n, alpha=alpha)
     typer.echo(render(choice.figures(found, wanted), format))
     if format == "markdown":
         typer.echo(f"\n{choice.note}")

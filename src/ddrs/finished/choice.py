@@ -19,6 +19,7 @@ from math import floor, log10
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.comparison import Comparison, compare
@@ -30,7 +31,7 @@ from ddrs.proof.certify import recompute_radius
 from ddrs.runs.rows import CertifiedRow, LoggedRow, Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["CHOICE", "Choice", "choose", "sigma_in_name"]
+__all__ = ["CHOICE", "Choice", "check_settings", "choose", "sigma_in_name"]
 
 CHOICE = "choice"
 AT_MOST = "choice, at most"
@@ -96,8 +97,8 @@ def choose(
     Args:
         runs: two or more of the same inputs, and in the same norm; the first ones are asked for the
             class.
-        n: estimation votes of the logs, which do not say them.
-        alpha: failure probability of a certificate in the logs.
+        n: estimation votes of the logs, which do not say them; None where it is not known.
+        alpha: failure probability of a certificate in the logs, one-sided; None where not known.
 
     Raises:
         InputError: fewer than two, other inputs, other norms, or a log in another norm than l2.
@@ -130,6 +131,15 @@ def choose(
         norms.pop(),
         _note(sources),
     )
+
+
+def check_settings(n: int | None, alpha: float | None) -> None:
+    """Refuse votes and a failure probability that no log can have; None is not known.
+
+    Raises:
+        ConfigurationError: one of them is out of range.
+    """
+    least_counts([], 1 if n is None else n, 0.5 if alpha is None else alpha)
 
 
 def sigma_in_name(path: Path | None) -> float | None:
@@ -188,32 +198,35 @@ def _of_log(
 ) -> _Source:
     named = sigma_in_name(run.path)
     sigmas = [row.sigma if isinstance(row, LoggedRow) and row.sigma else named for row in rows]
-    lower, upper = np.zeros(len(rows)), np.array([row.radius for row in rows])
-    step = _steps(run, upper)
+    radii = np.array([row.radius for row in rows])
+    step = _steps(run, radii)
+    lower, upper = np.zeros(len(rows)), radii + step
     claims = np.array([row.prediction != ABSTAIN for row in rows])
     known = claims & np.array([sigma is not None for sigma in sigmas])
-    if n is not None and alpha is not None and known.any():
+    misfits = 0
+    if n is not None and alpha is not None:
         scale = np.array([sigma or 1.0 for sigma in sigmas])
-        fewest = _counts(upper - step / 2, scale, n, alpha, 1 - ARITHMETIC)
+        fewest = _counts((radii - step / 2) * (1 - ARITHMETIC) / scale, n, alpha)
+        most = _counts(upper * (1 + ARITHMETIC) / scale, n, alpha) - 1
+        misfits = int((known & (fewest > most)).sum())
         impossible = known & (fewest > n)
         if impossible.any():
             at = int(impossible.argmax())
             raise ConfigurationError(
-                f"{run.name} has radius {upper[at]:g}, which no {n} votes at alpha = {alpha:g} "
-                f"prove with sigma = {scale[at]:g}: give its own --n and --alpha, and a name that "
-                "says its sigma"
+                f"{run.name} has radius {radii[at]:g}, which {n} votes cannot prove at "
+                f"alpha = {alpha:g} and sigma = {scale[at]:g}: --n, --alpha, or the sigma that its "
+                "name says, are not its own"
             )
-        most = np.minimum(n, _counts(upper + step, scale, n, alpha, 1 + ARITHMETIC))
-        for limit, counts in ((lower, fewest), (upper, most)):
+        for limit, counts in ((lower, np.minimum(fewest, most)), (upper, most)):
             for at in np.flatnonzero(known).tolist():
                 limit[at] = _radius(float(scale[at]), int(counts[at]), n, alpha * share)
-    else:
-        upper += step
     said = (
         "its column sigma"
         if any(getattr(row, "sigma", None) for row in rows)
         else (f"sigma {named:g} by its name" if named else "sigma not known")
     )
+    if misfits:
+        said += f", but {misfits} radii fit no count: are these its sigma, n and alpha?"
     return _Source(run.name, [row.prediction for row in rows], lower, upper, sigmas, n, alpha, said)
 
 
@@ -221,6 +234,7 @@ def _steps(run: EvaluatedRun, radii: Float64s) -> Float64s:
     """How far the next number lies that the log could have written: the wider of two readings.
 
     A script prints three significant digits, another four decimals; the log shows at most so many.
+    What was rounded lies within half a step, or above by less than one where it was rounded down.
     """
     log = run.log
     if log is None:
@@ -229,12 +243,13 @@ def _steps(run: EvaluatedRun, radii: Float64s) -> Float64s:
     return np.maximum(10.0 ** np.array(places), 10.0**-log.decimals)
 
 
-def _counts(
-    radii: Float64s, scale: Float64s, n: int, alpha: float, arithmetic: float
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+def _counts(quantiles: Float64s, n: int, alpha: float) -> npt.NDArray[np.int64]:
+    """The least counts that prove radii of so many sigmas, `[inputs]`; n + 1 where none does."""
     from scipy.special import ndtr
 
-    return least_counts(ndtr(np.maximum(0.0, radii / scale * arithmetic)), n, alpha)
+    proved = ndtr(np.maximum(0.0, quantiles))
+    distinct, at = np.unique(proved, return_inverse=True)  # few digits, so few radii
+    return least_counts(distinct, n, alpha)[at]
 
 
 @lru_cache(maxsize=2**16)

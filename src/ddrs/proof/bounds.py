@@ -27,6 +27,8 @@ __all__ = [
 
 Float64s = npt.NDArray[np.float64]
 
+MOST_TRIALS = 2**53  # counts beyond are no floats any more
+
 Bound = Literal["one-sided", "two-sided"]
 
 
@@ -154,14 +156,16 @@ def least_counts(p_lower: npt.ArrayLike, n: int, alpha: float) -> npt.NDArray[np
     """
     _check_count(0, n)
     _check_alpha(alpha)
+    if n >= MOST_TRIALS:
+        raise ConfigurationError(f"n must be less than {MOST_TRIALS} votes, got {n}")
     wanted = np.asarray(p_lower, dtype=np.float64)
     low = np.full(wanted.shape, -1, dtype=np.int64)  # the bound of `low` is below what is wanted
     high = np.full(wanted.shape, n + 1, dtype=np.int64)
-    while np.any(high - low > 1):
-        middle = (low + high) // 2
-        reached = clopper_pearson(np.clip(middle, 0, n), n, alpha)[0] >= wanted
-        high = np.where(reached, middle, high)
-        low = np.where(reached, low, middle)
+    while np.any(open_ := high - low > 1):
+        middle = np.where(open_, (low + high) // 2, 0)
+        reached = clopper_pearson(middle, n, alpha)[0] >= wanted
+        high = np.where(open_ & reached, middle, high)
+        low = np.where(open_ & ~reached, middle, low)
     return high
 
 

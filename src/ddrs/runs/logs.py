@@ -205,7 +205,7 @@ def _read(
             rows.append(row)
             corrects.append(correct)
             norms.add(norm_named(cell["norm"]) if "norm" in cell else columns.norm)
-            if row.radius > 0:
+            if row.radius > 0 and row.prediction != ABSTAIN:
                 written = _written(cell["radius"])
                 digits, decimals = max(digits, written[0]), max(decimals, written[1])
         if len(norms) > 1:

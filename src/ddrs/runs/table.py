@@ -66,13 +66,13 @@ class EvaluatedRun:
 
     @property
     def sigmas(self) -> list[float] | None:
-        """The sigma of each input; None where it is not recorded, as in most logs."""
+        """The sigmas of the inputs that record one; None where none does, as in most logs."""
         recorded = [
             row.sigma
             for row in self.rows
             if isinstance(row, CertifiedRow | LoggedRow) and row.sigma is not None
         ]
-        return recorded if len(recorded) == len(self.rows) else None
+        return recorded or None
 
     @property
     def norm(self) -> str | None:

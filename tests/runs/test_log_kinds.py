@@ -110,6 +110,14 @@ KINDS = {
     "other names": ("Index,True Label,Predicted,Certified Radius (L2)\n0,3,3,0.644\n", [A], "l2"),
     "a column of norms": ("label,predict,radius,norm\n3,3,0.644,Linf\n", [A], "linf"),
     "a radius with its norm behind": ("label\tpredict\tradius_l1\n3\t3\t0.644\n", [A], "l1"),
+    "a header between tabs, lines between spaces": (
+        "idx\tlabel\tpredict\tradius\n0 3 3 0.644\n1  8  2  0.1\n",
+        [A, B],
+    ),
+    "pictures for inputs, abstentions in words": (
+        "image,label,predict,robust_radius\ncat.png,3,3,0.644\ndog.png,3,ABSTAIN,0\n",
+        [A, R(1, 3, -1, 0.0, False)],
+    ),
     "no inputs yet": ("idx\tlabel\tpredict\tradius\tcorrect\ttime\n", []),
 }  # fmt: skip
 
@@ -124,7 +132,7 @@ REFUSED = {
     "no norm": ("label,predict,radius,norm\n3,3,1,round\n", "norm is 'round'"),
     "a radius twice": ("label,predict,radius,radius\n3,3,1,2\n", "radius is there twice"),
     "no end of a radius": ("label,predict,radius\n3,3,inf\n", "radius is 'inf'"),
-    "a summary at the end": ("label,predict,radius\n3,3,1\nclean 0.8\n", "line 3: 1 columns"),
+    "a summary at the end": ("label,predict,radius\n3,3,1\nclean 0.8\n", "line 3: 2 columns"),
     "two sigmas of one input": (
         "sigma,idx,label,predict,radius\n.25,0,3,3,1\n.5,0,3,3,1\n",
         "input 0 is already on line 2",

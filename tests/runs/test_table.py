@@ -230,6 +230,19 @@ def test_a_table_may_be_in_any_norm(tmp_path: Path) -> None:
     assert "radii in no stated norm, not in linf" in passed_over[paths[2]]
 
 
+@pytest.mark.parametrize("first", ["l2", "linf"])
+def test_the_norm_of_a_table_is_that_of_most(tmp_path: Path, first: str) -> None:
+    good = HEADER + "0\t3\t3\t0.5\n"
+    texts = {"a": FAULTY["linf"][0], "b": good, "c": good}
+    if first == "l2":
+        texts = {"b": good, "a": texts["a"]}
+
+    runs, passed_over = readable_runs(write_logs(tmp_path, texts))
+
+    assert {run.name for run in runs} == set(texts) - {"a"}
+    assert list(passed_over) == [tmp_path / "a"]
+
+
 def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     paths = write_logs(tmp_path, {"a": HEADER, "b": HEADER})
 

@@ -13,10 +13,11 @@ NEEDED = ("label", "predict", "radius")
 
 _NAMES = {
     "index": "idx index id i sampleidx sampleindex sampleid originalidx imageidx imageindex "
-    "imageid imgidx exampleidx sample image example",
-    "label": "label labels truelabel trueclass groundtruth gt target y ytrue true",
+    "imageid imgidx exampleidx",
+    "label": "label labels truelabel trueclass labeltrue groundtruth gt gtlabel target y ytrue "
+    "true",
     "predict": "predict prediction predictions pred preds predicted predictedlabel predictedclass "
-    "predlabel smoothedprediction ypred cahat",
+    "predlabel predclass smoothedprediction smoothedpred ypred cahat",
     "correct": "correct iscorrect",
     "time": "time times seconds elapsed timeelapsed timeelelapsed runtime",
     "sigma": "sigma sigmas bestsigma chosensigma optimalsigma sigmaopt sigmastar sigmax sigmamin "
@@ -26,7 +27,7 @@ _NAMES = {
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 _NORM = "(l(?:[0-9]|inf|infty|infinity))?"
-_RADIUS = re.compile(f"{_NORM}(?:certified|cert)?{_NORM}(?:radius|radii|rad|cr|r){_NORM}")
+_RADIUS = re.compile(f"{_NORM}(?:certified|cert|robust)?{_NORM}(?:radius|radii|rad|cr|r){_NORM}")
 _NUMERIC = re.compile(r"[-+0-9.:e,\s]*|nan|inf|true|false", re.IGNORECASE)
 
 LAYOUTS = tuple(

@@ -226,6 +226,8 @@ def _read(
 def _cells(line: str, separator: str | None, columns: Columns) -> dict[str, str]:
     """Role -> cell of one line."""
     cells = split(line, separator)
+    if len(cells) == 1 < columns.width:  # lines of another script than the header
+        cells = split(line, separator_of(line))
     if len(cells) == columns.width + 1 and cells[-1] == "":
         cells.pop()
     if len(cells) != columns.width:
@@ -243,7 +245,8 @@ def _bare(cell: str) -> str:
 
 def _parse(cell: dict[str, str], position: int) -> tuple[LoggedRow, int | None]:
     """A row, and what its column `correct` says."""
-    label, prediction = _integer(cell, "label"), _integer(cell, "predict")
+    label = _integer(cell, "label")
+    prediction = ABSTAIN if cell["predict"].lower() == "abstain" else _integer(cell, "predict")
     if prediction < 0 or _truth(cell, "abstain"):
         prediction = ABSTAIN
     row = LoggedRow(

@@ -4,6 +4,7 @@ pyarrow is imported where a table is read: it takes a good part of a second, whi
 reads none should not wait for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -156,7 +157,8 @@ def readable_runs(
     """`read_runs`, passing over logs that cannot stand with the others.
 
     These are logs that cannot be read or hold no input, and whatever has its radii in another norm
-    than the first. A radius whose norm is not stated is in l2 or l1, as the first one is.
+    than most, or than the first where two norms are as frequent. A radius whose norm is not stated
+    counts as one in l2, and may stand in a table in l1 too.
 
     Returns:
         What can be read; and of each path that was passed over one line that names it and says why.
@@ -166,7 +168,6 @@ def readable_runs(
     """
     runs: list[EvaluatedRun] = []
     passed_over: dict[Path, str] = {}
-    norm: str | None = None
     for name, path in zip(_names(paths), map(Path, paths), strict=True):
         try:
             run = _evaluated(path, name)
@@ -178,19 +179,25 @@ def readable_runs(
             if path.is_dir() or not path.exists() or len(paths) == 1:
                 raise
             passed_over[path] = str(error)
-            continue
-        norm = norm or run.norm or "l2"
-        if run.norm == norm or (run.norm is None and norm in ("l1", "l2")):
-            runs.append(run)
         else:
-            passed_over[path] = (
-                f"{path} has its radii in {run.norm or 'no stated norm'}, not in {norm}: it needs "
-                "a table of its own"
-            )
+            runs.append(run)
     if paths and not runs:
         more = f"; and {len(passed_over) - 1} more like it" * (len(passed_over) > 1)
         raise DataError(f"{next(iter(passed_over.values()))}{more}")
-    return runs, passed_over
+    if not runs:
+        return [], {}
+    norm = Counter(run.norm or "l2" for run in runs).most_common(1)[0][0]
+    passed_over |= {
+        run.path: f"{run.path} has its radii in {run.norm or 'no stated norm'}, not in {norm}: "
+        "it needs a table of its own"
+        for run in runs
+        if run.path is not None and not _fits(run.norm, norm)
+    }
+    return [run for run in runs if _fits(run.norm, norm)], passed_over
+
+
+def _fits(norm: str | None, table: str) -> bool:
+    return norm == table or (norm is None and table in ("l1", "l2"))
 
 
 def _names(paths: Sequence[str | Path]) -> list[str]:

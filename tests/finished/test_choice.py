@@ -92,7 +92,8 @@ def test_what_is_chosen_holds_with_the_confidence_of_one(tmp_path: Path) -> None
 def test_the_first_that_does_not_abstain_gives_the_class(tmp_path: Path) -> None:
     wide = reference([900], N, ALPHA, 1.0)[0]
     first = log(tmp_path / "sigma_1_a", [0.0, wide])
-    second = log(tmp_path / "sigma_1_b", [wide, 2 * wide / 3], predict=2)
+    wider = reference([990], N, ALPHA, 1.0)[0]  # but of another class
+    second = log(tmp_path / "sigma_1_b", [wide, wider], predict=2)
     third = log(tmp_path / "sigma_1_c", [wide, wide / 3])
 
     found = choose([first, second, third], n=N, alpha=ALPHA).lower

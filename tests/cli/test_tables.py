@@ -1,9 +1,13 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from ddrs.cli.tables import orders_table, statistics_table
 from ddrs.finished.orders import OrderStudy, Range
 from ddrs.memory.memory import Memory
 from ddrs.memory.statistics import statistics
+from support.terminal import run
 
 
 def test_statistics_are_aligned_and_say_what_was_lost() -> None:
@@ -74,3 +78,62 @@ def test_orders_are_aligned_and_name_their_seed(remembered: bool) -> None:
         "7 shuffled orders, seed 3. Of 10 inputs, 1 changed class in some order, 2 outcome, "
         "4 radius."
     )
+
+
+GOOD = "idx\tlabel\tpredict\tradius\n" + "".join(f"{i}\t3\t3\t0.5{i}\n" for i in range(5))
+
+
+def test_logs_that_cannot_be_read_are_named_and_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {"good": GOOD, **dict.fromkeys(("e1", "e2", "e3", "e4", "e5"), "idx\tlabel\n")}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    logs = [str(tmp_path / name) for name in texts]
+
+    for words in (["table", *logs], ["report", *logs, "--out", str(tmp_path / "page.html")]):
+        code, _, err = run(capsys, *words)
+        assert code == 0
+        first, second, third, rest = err.splitlines()
+        assert first.startswith(f"passed over: {logs[1]}, line 1: no column")
+        assert logs[2] in second
+        assert logs[3] in third
+        assert rest == f"passed over too: {logs[4]}, {logs[5]}"
+
+
+def test_a_choice_is_a_row_of_the_table_and_says_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = [str(tmp_path / f"sigma_{sigma}.tsv") for sigma in (0.25, 0.5)]
+    for log in logs:
+        Path(log).write_text(GOOD)
+    words = ["table", *logs, "--choose", "--n", "100000", "--alpha", "0.001", "--radii", "0.49"]
+
+    code, out, err = run(capsys, *words, "--format", "json")
+    rows = {row["run"]: row for row in json.loads(out)}
+    assert code == 0
+    assert list(rows) == ["sigma_0.25", "sigma_0.5", "choice", "choice, at most"]
+    assert rows["choice"]["certified_accuracy"]["0.49"] == 1.0
+    assert 0.49 < rows["choice"]["acr"] < rows["sigma_0.5"]["acr"] < 0.6
+    assert (rows["choice"]["alpha"], rows["choice"]["n"]) == (0.001, 100_000)
+    assert "not one smoothed classifier" in " ".join(err.split())
+    assert "only through a memory" in " ".join(run(capsys, *words)[1].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--n", "100"], "for --choose: add it"),
+        (["--alpha", "0.1"], "for --choose: add it"),
+        (["--choose", "--n", "0"], "n must be"),
+        (["--choose", "--n", str(2**60)], "n must be"),
+        (["--choose", "--alpha", "1"], "alpha must be"),
+        (["--choose", "--alpha", "nan"], "alpha must be"),
+    ],
+)
+def test_a_choice_that_can_never_work_is_wrong_usage(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "table", "gone", "gone too", *words)
+    assert (code, out) == (2, "")
+    assert message in err

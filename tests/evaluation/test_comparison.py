@@ -8,6 +8,7 @@ import pytest
 
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.comparison import compare, render
+from ddrs.runs.logs import PublishedLog
 from ddrs.runs.rows import LoggedRow
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
 from ddrs.runs.table import EvaluatedRun
@@ -171,3 +172,33 @@ def test_nothing_to_compare_is_refused() -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="use one of markdown, csv, json"):
         render(compare([LOG]), "html")  # type: ignore[arg-type]
+
+
+def test_the_log_of_other_inputs_is_marked_even_where_it_is_the_first() -> None:
+    partial = EvaluatedRun("partial", FIXED[:2], None)
+    table = compare([partial, LOG, replace(LOG, name="again")], [0.5])
+
+    assert [one.same_inputs for one in table] == [False, True, True]
+    assert "| partial# " in render(table)
+    assert "# marks those on others than most here" in render(table)
+
+
+def test_a_log_without_numbers_is_compared_by_its_labels() -> None:
+    form = PublishedLog([], None, False, 3, 3)
+    nameless = EvaluatedRun(
+        "nameless", [replace(row, index=row.index + 7) for row in FIXED], None, form
+    )
+    other = replace(nameless, rows=[replace(row, label=2) for row in FIXED])
+
+    assert [one.same_inputs for one in compare([LOG, nameless], [])] == [True, True]
+    assert [one.same_inputs for one in compare([LOG, other], [])] == [True, False]
+
+
+def test_a_log_of_several_sigmas_is_not_one_smoothed_classifier() -> None:
+    def log(*sigmas: float | None) -> EvaluatedRun:
+        rows = [replace(row, sigma=s) for row, s in zip(FIXED, sigmas, strict=True)]
+        return EvaluatedRun("log", rows, None)
+
+    table = compare([log(0.5, 0.25, None), log(0.5, 0.5, 0.5), log(0.5, 0.25, 0.5)], [])
+
+    assert [one.sound_together for one in table] == [False, None, False]

@@ -175,3 +175,12 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
             certified_accuracy_figure([LOG], path)
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_of_very_many_runs_the_first_are_drawn() -> None:
+    left, right = draw_certified_accuracy(
+        [EvaluatedRun(f"{i}", ROWS, None) for i in range(1500)]
+    ).axes
+
+    assert "the first 40 of 1500" in left.get_title()
+    assert len(right.texts) == 40

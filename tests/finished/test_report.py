@@ -118,7 +118,7 @@ def test_the_figure_has_the_sigma_of_each_input(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(reports, "report_page", lambda some, radii: seen.extend(some) or "page")
+    monkeypatch.setattr(reports, "report_page", lambda some, *_: seen.extend(some) or "page")
     write_report([finished], finished / "page.html")
     (one,) = seen
     rows = pq.read_table(finished / "certificates.parquet")

@@ -196,3 +196,13 @@ def test_there_must_be_something_to_report() -> None:
         report_page([])
     with pytest.raises(ConfigurationError):
         report_page([RUN], [-1.0])
+
+
+def test_a_log_of_sigmas_is_not_one_smoothed_classifier() -> None:
+    rows = [replace(row, sigma=sigma) for row, sigma in zip(ROWS, (0.25, 0.5, None), strict=True)]
+    page = report_page([describe(EvaluatedRun("chosen", rows, None))], passed_over=["x: <empty>"])
+    texts = Cells(page).texts
+    assert "chosen*" in texts
+    assert "0.25 to 0.5" in page
+    assert "are not about one smoothed classifier" in page
+    assert "Passed over: x: &lt;empty&gt;." in page

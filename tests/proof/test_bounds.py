@@ -8,6 +8,8 @@ from ddrs.errors import ConfigurationError
 from ddrs.proof.bounds import (
     Confidence,
     binomial_p_value,
+    clopper_pearson,
+    least_counts,
     lower_bound,
     upper_bound,
 )
@@ -240,3 +242,27 @@ def test_an_unknown_bound_is_refused():
 def test_an_alpha_that_is_no_probability_is_refused(alpha):
     with pytest.raises(ConfigurationError, match="alpha must be strictly between 0 and 1"):
         Confidence(alpha)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("n", [1, 10, 1000])
+def test_the_count_follows_from_its_bound(n, alpha):
+    counts = np.arange(n + 1)
+    bounds, _ = clopper_pearson(counts, n, alpha)
+
+    np.testing.assert_array_equal(least_counts(bounds, n, alpha), counts)
+    np.testing.assert_array_equal(least_counts(np.nextafter(bounds[1:], 0), n, alpha), counts[1:])
+    np.testing.assert_array_equal(least_counts(np.nextafter(bounds, 1), n, alpha), counts + 1)
+
+
+def test_the_least_count_is_a_quantile_of_the_binomial():
+    # a count is too small for p exactly while P(X >= count) at p exceeds alpha
+    p = np.linspace(0.5, 0.9999, 50)
+    expected = stats.binom.isf(ALPHAS[2], 100_000, p) + 1
+    np.testing.assert_array_equal(least_counts(p, 100_000, ALPHAS[2]), expected)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(0, 0.1), (2**53, 0.1), (10, 0.0), (10, float("nan"))])
+def test_a_count_of_no_trials_or_at_no_level_is_refused(n, alpha):
+    with pytest.raises(ConfigurationError):
+        least_counts(0.5, n, alpha)

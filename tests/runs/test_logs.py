@@ -58,7 +58,7 @@ def test_both_forms_of_time_are_read(tmp_path: Path) -> None:
 def test_other_columns_and_another_order_do_no_harm(tmp_path: Path) -> None:
     log = write(
         tmp_path / "log.tsv",
-        "\ufeffidx\tsigma\tpredict\tlabel\tradius\tcorrect\ttime\r\n5\t0.5\t2\t2\t0.1\t1\t1.5\r\n\r\n",
+        "\ufeffidx\tn\tpredict\tlabel\tradius\tcorrect\ttime\r\n5\t0.5\t2\t2\t0.1\t1\t1.5\r\n\r\n",
     )
 
     assert read_log(str(log)) == [LoggedRow(5, 2, 2, 0.1, True, 1.5)]
@@ -73,18 +73,23 @@ def test_other_columns_and_another_order_do_no_harm(tmp_path: Path) -> None:
         ("4\t1\t1\t0.5\t1\t0:00:7", "time is '0:00:7'"),
         ("4\t1\t1\t0.5\t1\t-1 day, 1:00:00", "time is"),
         ("four\t1\t1\t0.5\t1\t9", "idx is 'four'"),
-        ("4\t1.0\t1\t0.5\t1\t9", "label is '1.0'"),
+        ("4\t1.5\t1\t0.5\t1\t9", "label is '1.5'"),
         ("4\t1\t\t0.5\t1\t9", "predict is ''"),
         ("4\t1\t1\twide\t1\t9", "radius is 'wide'"),
         ("4\t1\t1\t-0.5\t1\t9", "radius is '-0.5'"),
         ("4\t1\t1\tnan\t1\t9", "radius is 'nan'"),
         ("4\t1\t1\t1e999\t1\t9", "radius is '1e999'"),
         ("4\t1\t1\t1_0\t1\t9", "radius is '1_0'"),
-        ("4\t1\t1\t0.5\tTrue\t9", "correct is 'True'"),
+        ("4\t1\t1\t0.5\tyes\t9", "correct is 'yes'"),
+        ("4\t1\t2\t0.5\tTrue\t9", "correct is 1 but label is 1 and predict is 2"),
         ("4\t1\t2\t0.5\t1\t9", "correct is 1 but label is 1 and predict is 2"),
         ("4\t1\t1\t0.5\t7\t9", "correct is 7"),
         ("0\t1\t1\t0.5\t1\t9", "input 0 is already on line 2"),
-        ("idx\tlabel\tpredict\tradius\tcorrect\ttime", "label is 'label'"),
+        ("idx\tlabel\tpredict\tradius\tcorrect\tn0", "label is 'label'"),
+        ("9" * 5000 + "\t1\t1\t0.5\t1\t9", "idx is '9999"),
+        ("4\t1\t1\t0.5\t1\t" + "9" * 5000 + ":00:00", "time is '9999"),
+        ('"4\t1\t1\t0.5\t1\t' + "9" * 200_000, "field larger than field limit"),
+        ("4\t\x1b[31m\t1\t0.5\t1\t9", r"label is '\x1b[31m'"),
     ],
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, message: str) -> None:
@@ -103,10 +108,11 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, message:
 @pytest.mark.parametrize(
     ("text", "missing"),
     [
-        ("", "idx, label, predict, radius, correct, time"),
         ("idx\tlabel\tpredict\tcorrect\ttime\n", "radius"),
-        ("idx label predict radius correct time\n", "idx, label"),
-        ("0\t3\t3\t0.25\t1\t9\n", "idx"),
+        ("idx\tlabel\tpre", "predict, radius"),
+        ("idx\tpABar_item\tradius_A\tradius_B\tcorrect\ttime\n", "label, predict, radius"),
+        ('{"rows": []}\n', "label, predict, radius"),
+        ("what\tever\n", "label, predict, radius"),
     ],
 )
 def test_a_missing_column_is_named(tmp_path: Path, text: str, missing: str) -> None:
@@ -122,6 +128,8 @@ def test_files_that_are_no_logs_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="not a text file"):
         read_log(binary)
+    with pytest.raises(DataError, match="is empty"):
+        read_log(write(tmp_path / "empty.tsv", "\n"))
     with pytest.raises(DataError, match=r"cannot read the log .*No such file"):
         read_log(tmp_path / "nowhere.tsv")
 

@@ -10,7 +10,14 @@ from ddrs.errors import DataError
 from ddrs.evaluation.summary import summarise
 from ddrs.runs.logs import write_log
 from ddrs.runs.rows import CertifiedRow, LoggedRow
-from ddrs.runs.table import EvaluatedRun, read_certificates, read_rows, read_run, read_runs
+from ddrs.runs.table import (
+    EvaluatedRun,
+    read_certificates,
+    read_rows,
+    read_run,
+    read_runs,
+    readable_runs,
+)
 from support.certified import certified
 
 ROWS = [LoggedRow(0, 3, 3, 0.123456789, True, 1.5), LoggedRow(7, 2, -1, 0.0, False, 2.0)]
@@ -180,3 +187,73 @@ def test_a_damaged_summary_is_one_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="not readable JSON"):
         read_run(run)
+
+
+HEADER = "idx\tlabel\tpredict\tradius\n"
+FAULTY = {
+    "header-only": (HEADER, "has a header and no inputs"),
+    "cut-off": (HEADER + "0\t3\t3\t0.5\n1\t3", "line 3: 2 columns"),
+    "linf": (
+        HEADER.replace("radius", "linf_radius") + "0\t3\t3\t0.5\n",
+        "radii in linf, not in l2",
+    ),
+}
+
+
+def write_logs(folder: Path, texts: dict[str, str]) -> list[Path]:
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_one_log_that_cannot_stand_with_the_others_stops_nothing(tmp_path: Path, kind: str) -> None:
+    text, message = FAULTY[kind]
+    good = HEADER + "0\t3\t3\t0.5\n"
+    paths = write_logs(tmp_path, {"a": good, "bad": text, "b": good})
+
+    runs, passed_over = readable_runs(paths)
+
+    assert [run.name for run in runs] == ["a", "b"]
+    assert list(passed_over) == [paths[1]]
+    assert message in passed_over[paths[1]]
+    assert str(paths[1]) in passed_over[paths[1]]
+
+
+def test_a_table_may_be_in_any_norm(tmp_path: Path) -> None:
+    linf = FAULTY["linf"][0]
+    paths = write_logs(tmp_path, {"a": linf, "b": linf, "c": HEADER + "0\t3\t3\t0.5\n"})
+
+    runs, passed_over = readable_runs(paths)
+
+    assert [run.norm for run in runs] == ["linf", "linf"]
+    assert "radii in no stated norm, not in linf" in passed_over[paths[2]]
+
+
+@pytest.mark.parametrize("first", ["l2", "linf"])
+def test_the_norm_of_a_table_is_that_of_most(tmp_path: Path, first: str) -> None:
+    good = HEADER + "0\t3\t3\t0.5\n"
+    texts = {"a": FAULTY["linf"][0], "b": good, "c": good}
+    if first == "l2":
+        texts = {"b": good, "a": texts["a"]}
+
+    runs, passed_over = readable_runs(write_logs(tmp_path, texts))
+
+    assert {run.name for run in runs} == set(texts) - {"a"}
+    assert list(passed_over) == [tmp_path / "a"]
+
+
+def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path) -> None:
+    paths = write_logs(tmp_path, {"a": HEADER, "b": HEADER})
+
+    for some, end in ((paths, "; and 1 more like it"), (paths[:1], "or failed")):
+        with pytest.raises(DataError, match=f"a has a header and no inputs.*{end}$"):
+            readable_runs(some)
+    with pytest.raises(DataError, match="cannot read the log"):
+        readable_runs([*paths, tmp_path / "a typing error"])
+
+
+def test_a_log_with_a_column_of_sigmas_has_them(tmp_path: Path) -> None:
+    (log,) = write_logs(tmp_path, {"a": "label,predict,radius,sigma\n3,3,1,.5\n3,3,1,.25\n"})
+
+    assert read_run(log).sigmas == [0.5, 0.25]

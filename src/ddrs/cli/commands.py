@@ -35,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(memory_commands.app, name="memory")
+FEW = 3  # of the logs that are passed over, with the reason
 _LIKE_URL = re.compile(r"\s*(postgres|sqlite:|memory:)|.*(@|password)", re.IGNORECASE)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -76,16 +77,52 @@ def table(
     runs: Runs,
     radii: Radii = RADII,
     format: Annotated[Format, typer.Option(help="Form of the table.")] = "markdown",
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="Add what a choice among these would certify, for each input.",
+            rich_help_panel="Choice",
+        ),
+    ] = False,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Votes behind each radius of the logs.", rich_help_panel="Choice"
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="A",
+            help="Failure probability of each radius of the logs.",
+            rich_help_panel="Choice",
+        ),
+    ] = None,
 ) -> None:
-    """Compare runs, and logs in the form of locuslab/smoothing, in one table."""
+    """Compare runs and published logs in one table."""
     from ddrs.evaluation.comparison import compare, render
     from ddrs.evaluation.metrics import check_radii
-    from ddrs.runs.table import read_runs
+    from ddrs.finished import choice as choosing
+    from ddrs.runs.table import readable_runs
 
     wanted = numbers("--radii", radii)
     check_radii(wanted)  # before anything is read
-    rows = compare(read_runs(runs), wanted)
-    typer.echo(render(rows, format))
+    if not choose and (n is not None or alpha is not None):
+        raise ConfigurationError("--n and --alpha say how logs were made, for --choose: add it")
+    if choose:
+        choosing.check_settings(n, alpha)
+    found, passed_over = readable_runs(runs)
+    _say_passed_over(passed_over)
+    if not choose:
+        typer.echo(render(compare(found, wanted), format))
+        return
+    choice = choosing.choose(found, n=n, alpha=alpha)
+    typer.echo(render(choice.figures(found, wanted), format))
+    if format == "markdown":
+        typer.echo(f"\n{choice.note}")
+    else:
+        _say(choice.note)
 
 
 @app.command(cls=Command, epilog="Example:  ddrs report runs/fixed runs/search --out report.html")
@@ -102,7 +139,7 @@ def report(
 
     wanted = numbers("--radii", radii)
     check_radii(wanted)
-    write_report(runs, out, wanted)
+    _say_passed_over(write_report(runs, out, wanted))
     typer.echo(f"report: {out}")
 
 
@@ -190,6 +227,14 @@ def main(arguments: list[str] | None = None) -> None:
     if code == INTERRUPTED:
         _say(interruption(words))
     sys.exit(code or 0)
+
+
+def _say_passed_over(logs: dict[Path, str]) -> None:
+    """Say why logs were passed over; of many, the names of those after the first few."""
+    for line in list(logs.values())[:FEW]:
+        _say(f"passed over: {line}")
+    if len(logs) > FEW:
+        _say(f"passed over too: {', '.join(map(str, list(logs)[FEW:]))}")
 
 
 def _say(text: str) -> None:

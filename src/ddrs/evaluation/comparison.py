@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -16,13 +17,15 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["NOT_TOGETHER", "Comparison", "Format", "compare", "notes", "render"]
+__all__ = ["Comparison", "Format", "compare", "marked", "notes", "render"]
 
 Format = Literal["markdown", "csv", "json"]
 
 UNKNOWN = "-"
 NOT_TOGETHER = "*"
 """The mark of a run whose certificates are not sound together."""
+OTHER_INPUTS = "#"
+"""The mark of a run on other inputs than most of those beside it."""
 AT_MOST = "at most"
 
 
@@ -47,8 +50,10 @@ class Comparison:
         question: when the estimation of an input stopped; None for a fixed number of votes.
         alpha: failure probability of a certificate; None where it differs.
         norm: `"l2"` or `"l1"`; None where it differs.
-        sound_together: whether all certificates hold for one classifier.
-        same_inputs: whether these are the inputs of the first run.
+        sound_together: whether all certificates hold for one classifier; False for a log whose
+            sigmas differ, None for others.
+        same_inputs: whether these are the inputs of most runs; of the first of them, where two
+            sets of inputs are as frequent.
     """
 
     run: str
@@ -87,8 +92,13 @@ def compare(
     if not runs:
         raise InputError("there is nothing to compare: give at least one run or log")
     radii = list(radii)
-    first = _inputs(runs[0].rows)
-    return [_comparison(run, radii, same_inputs=_inputs(run.rows) == first) for run in runs]
+    numbered = all(run.log is None or run.log.indexed for run in runs)
+    inputs = [_inputs(run.rows, numbered) for run in runs]
+    usual = Counter(inputs).most_common(1)[0][0]
+    return [
+        _comparison(run, radii, same_inputs=some == usual)
+        for run, some in zip(runs, inputs, strict=True)
+    ]
 
 
 def render(comparisons: Sequence[Comparison], format: Format = "markdown") -> str:
@@ -137,7 +147,9 @@ def notes(comparisons: Sequence[Comparison]) -> str:
         f"{rounded_up(half_width, 3)} to either side",
     ]
     if not all(one.same_inputs for one in comparisons):
-        parts.append("NOT all on the same inputs")
+        parts.append(
+            f"NOT all on the same inputs: {OTHER_INPUTS} marks those on others than most here"
+        )
     if any(one.sound_together is False for one in comparisons):
         parts.append(
             f"{NOT_TOGETHER} sigma or the classifier varies without a memory: these certificates "
@@ -146,8 +158,20 @@ def notes(comparisons: Sequence[Comparison]) -> str:
     return "; ".join(parts) + "."
 
 
-def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
-    return {(row.index, row.label) for row in rows}
+def marked(one: Comparison) -> str:
+    """The name of a run, with the marks that `notes` explains."""
+    marks = NOT_TOGETHER * (one.sound_together is False) + OTHER_INPUTS * (not one.same_inputs)
+    return one.run.strip() + marks
+
+
+def _inputs(rows: Sequence[Row], numbered: bool) -> Hashable:
+    """What tells inputs from others: number and label, or labels in order where a log has no more.
+
+    As a digest: thousands of logs may stand beside each other.
+    """
+    if numbered:
+        return hash(frozenset((row.index, row.label) for row in rows)), len(rows)
+    return hash(tuple(row.label for row in rows)), len(rows)
 
 
 def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool) -> Comparison:
@@ -156,6 +180,8 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         **certified_figures(run.rows, radii),
         abstained=sum(row.prediction == ABSTAIN for row in run.rows),
         seconds=_seconds(run.rows),
+        norm=run.norm,
+        sound_together=False if len(set(run.sigmas or ())) > 1 else None,
         same_inputs=same_inputs,
     )
     summary = run.summary
@@ -209,7 +235,7 @@ def _markdown(comparisons: Sequence[Comparison]) -> str:
 def _cells(one: Comparison) -> dict[str, str]:
     """Heading -> cell."""
     return {
-        "run": one.run.strip() + NOT_TOGETHER * (one.sound_together is False),
+        "run": marked(one),
         "inputs": str(one.inputs),
         "clean": _known(one.clean_accuracy, ".3f"),
         **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a second of every start: imported where it is used
 __all__ = ["certified_accuracy_figure", "draw_certified_accuracy"]
 
 GOLDEN_RATIO = 0.618033988749895
+MOST_DRAWN = 40  # runs; more could not be told apart, and a picture has a largest height
 LONGEST_NAME = 30  # characters of a name beside its sigmas; the legend has all of it
 
 
@@ -33,7 +34,7 @@ def certified_accuracy_figure(
     """Write the figure as a PNG; a figure already there is replaced only by a complete one.
 
     Args:
-        runs: what `read_runs` returned; a log has no sigmas to draw.
+        runs: what `read_runs` returned; most logs have no sigmas to draw.
         path: the PNG.
         norm: norm of the radii, `"l2"` or `"l1"`, for the axis label; None where it is mixed.
 
@@ -48,12 +49,14 @@ def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = 
     """The figure itself, not yet written; arguments and errors as in `certified_accuracy_figure`.
 
     Left, certified accuracy (Cohen et al. 2019) with its pointwise 95 % Clopper-Pearson band.
-    Right, one strip per run: a dot for each input's sigma, and a box over the middle half.
+    Right, one strip per run: a dot for each input's sigma, and a box over the middle half. Of more
+    than `MOST_DRAWN` runs the first are drawn, and the title says so.
     """
     from matplotlib.figure import Figure
 
     if not runs:
         raise InputError("there is nothing to draw: give at least one run or log")
+    given, runs = len(runs), runs[:MOST_DRAWN]
     height = max(4.0, 1.0 + 0.5 * len(runs))
     figure = Figure(figsize=(10.5, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -62,7 +65,8 @@ def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = 
     for position, run in enumerate(runs):
         _draw_curve(left, position, run)
     left.set(
-        title="certified accuracy, with 95 % intervals",
+        title="certified accuracy, with 95 % intervals"
+        + f"\n(the first {len(runs)} of {given})" * (given > len(runs)),
         xlabel=f"{norm or ''} radius (pixel values in [0, 1])".lstrip(),
         ylabel="fraction of inputs, correct within the radius",
         ylim=(0, 1),

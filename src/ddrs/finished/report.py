@@ -12,14 +12,14 @@ from pathlib import Path
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation.comparison import NOT_TOGETHER, Comparison, compare, notes
+from ddrs.evaluation.comparison import Comparison, compare, marked, notes
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.files import write
 from ddrs.finished.reading import read_finished
 from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.summary import MemoryUse, Summary
-from ddrs.runs.table import EvaluatedRun, read_runs
+from ddrs.runs.table import EvaluatedRun, readable_runs
 from ddrs.version import __version__
 
 __all__ = ["GUARANTEES", "Reported", "describe", "report_page", "write_report"]
@@ -56,6 +56,12 @@ GUARANTEES = {
     "log": (
         "A log says neither with how many votes nor at which confidence its radii were certified."
     ),
+    "log of sigmas": (
+        "Sigma differs between the inputs of this log, so its certificates are not about one "
+        "smoothed classifier. They hold together only through a memory of certified regions that "
+        "answers first, and a log does not say whether there was one; nor does it say with how "
+        "many votes and at which confidence its radii were certified."
+    ),
 }
 """What the certificates of a run are about, in sentences, by what makes them hold together."""
 
@@ -79,13 +85,18 @@ class Reported:
     command: str | None
 
 
-def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFAULT_RADII) -> None:
+def write_report(
+    paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFAULT_RADII
+) -> dict[Path, str]:
     """Write one page about runs and logs.
 
     Args:
-        paths: run directories of `ddrs certify`, and logs in the form of locuslab/smoothing.
+        paths: run directories of `ddrs certify`, and published logs.
         out: the page; one that is there is replaced once the new one is whole.
         radii: radii to give the certified accuracy at.
+
+    Returns:
+        What was passed over, and why (see `readable_runs`); the page says it too.
 
     Raises:
         ConfigurationError: `out` does not end in .html, or a radius is negative or not a number.
@@ -97,14 +108,15 @@ def write_report(paths: Sequence[Path], out: Path, radii: Iterable[float] = DEFA
         raise ConfigurationError(f"a report is a page of HTML, but {out} does not end in .html")
     if not out.parent.is_dir():
         raise RunError(f"there is no directory {out.parent} for the report: make it first")
-    runs = zip(map(Path, paths), read_runs(paths), strict=True)
+    runs, passed_over = readable_runs(paths)
     reported = [
-        describe(run, read_finished(path).config, f"runs/{path.resolve().name}-again")
-        if path.is_dir()
+        describe(run, read_finished(run.path).config, f"runs/{run.path.resolve().name}-again")
+        if run.path is not None and run.path.is_dir()
         else describe(run)
-        for path, run in runs
+        for run in runs
     ]
-    write(out, report_page(reported, radii), "report")
+    write(out, report_page(reported, radii, list(passed_over.values())), "report")
+    return passed_over
 
 
 def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str = "") -> Reported:
@@ -120,7 +132,7 @@ def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str 
     """
     inputs = ("inputs", str(len(run.rows)))
     if config is None:
-        return Reported(run, None, "log", [inputs], None)
+        return _log(run, inputs)
     summary = run.summary
     if summary is None:
         raise RunError(
@@ -131,12 +143,27 @@ def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str 
     return Reported(run, settled, _guarantee(summary), facts, config.command(again))
 
 
-def report_page(reported: Sequence[Reported], radii: Iterable[float] = DEFAULT_RADII) -> str:
+def _log(run: EvaluatedRun, inputs: tuple[str, str]) -> Reported:
+    sigmas = run.sigmas or []
+    if not sigmas:
+        return Reported(run, None, "log", [inputs], None)
+    low, high = min(sigmas), max(sigmas)
+    text = f"{low:.{DIGITS}g}" + f" to {high:.{DIGITS}g}" * (low < high)
+    guarantee = "log of sigmas" if low < high else "log"
+    return Reported(run, None, guarantee, [inputs, ("sigma", text)], None)
+
+
+def report_page(
+    reported: Sequence[Reported],
+    radii: Iterable[float] = DEFAULT_RADII,
+    passed_over: Sequence[str] = (),
+) -> str:
     """The page.
 
     Args:
         reported: what it is about.
         radii: radii to give the certified accuracy at.
+        passed_over: what was to be on it and cannot be, and why.
 
     Returns:
         HTML with its style and its figure within it.
@@ -163,13 +190,14 @@ def report_page(reported: Sequence[Reported], radii: Iterable[float] = DEFAULT_R
         columns=[*(f"r = {radius_key(radius)}" for radius in radii), "ACR"],
         lines=[
             {
-                "name": found.run + NOT_TOGETHER * (found.sound_together is False),
+                "name": marked(found),
                 "norm": found.norm or "norm not recorded",
                 "figures": [*_figures(one, found, radii)],
             }
             for one, found in zip(reported, comparisons, strict=True)
         ],
         notes=notes(comparisons),
+        passed_over=passed_over,
         figure=base64.b64encode(picture(figure)).decode("ascii"),
         reported=reported,
         guarantees=GUARANTEES,

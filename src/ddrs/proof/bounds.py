@@ -20,11 +20,14 @@ __all__ = [
     "Confidence",
     "binomial_p_value",
     "clopper_pearson",
+    "least_counts",
     "lower_bound",
     "upper_bound",
 ]
 
 Float64s = npt.NDArray[np.float64]
+
+MOST_TRIALS = 2**53  # counts beyond are no floats any more
 
 Bound = Literal["one-sided", "two-sided"]
 
@@ -133,6 +136,37 @@ def upper_bound(count: int, n: int, alpha: float) -> float:
     _check_alpha(alpha)
     _, high = clopper_pearson(count, n, alpha)
     return min(1.0, float(high) * (1 + SAFETY))
+
+
+def least_counts(p_lower: npt.ArrayLike, n: int, alpha: float) -> npt.NDArray[np.int64]:
+    """The fewest successes whose lower bound at level alpha reaches `p_lower`, elementwise.
+
+    It is the inverse of Clopper and Pearson's bound: what a published bound says of its count.
+
+    Args:
+        p_lower: bounds, of any shape.
+        n: trials, at least 1.
+        alpha: failure probability, strictly between 0 and 1.
+
+    Returns:
+        The counts; n + 1 where no count reaches the bound.
+
+    Raises:
+        ConfigurationError: the arguments are out of range.
+    """
+    _check_count(0, n)
+    _check_alpha(alpha)
+    if n >= MOST_TRIALS:
+        raise ConfigurationError(f"n must be less than {MOST_TRIALS} votes, got {n}")
+    wanted = np.asarray(p_lower, dtype=np.float64)
+    low = np.full(wanted.shape, -1, dtype=np.int64)  # the bound of `low` is below what is wanted
+    high = np.full(wanted.shape, n + 1, dtype=np.int64)
+    while np.any(open_ := high - low > 1):
+        middle = np.where(open_, (low + high) // 2, 0)
+        reached = clopper_pearson(middle, n, alpha)[0] >= wanted
+        high = np.where(open_ & reached, middle, high)
+        low = np.where(open_ & ~reached, middle, low)
+    return high
 
 
 def binomial_p_value(count: int, runner_up: int) -> float:

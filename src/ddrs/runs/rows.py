@@ -37,7 +37,11 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoggedRow:
-    """A line of a published log, which records no more than this; attributes as in `Row`."""
+    """A line of a published log, which records no more than this; attributes as in `Row`.
+
+    Attributes:
+        sigma: the sigma of this input, where the log has a column of them.
+    """
 
     index: int
     label: int
@@ -45,6 +49,7 @@ class LoggedRow:
     radius: float
     correct: bool
     seconds: float | None = None
+    sigma: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

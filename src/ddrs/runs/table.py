@@ -4,8 +4,9 @@ pyarrow is imported where a table is read: it takes a good part of a second, whi
 reads none should not wait for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
@@ -15,7 +16,7 @@ from ddrs.proof.certificate import Certificate
 from ddrs.runs.checking import check_values, row_checks, shown
 from ddrs.runs.decoding import read_json
 from ddrs.runs.files import CERTIFICATES, SUMMARY
-from ddrs.runs.logs import read_log
+from ddrs.runs.logs import PublishedLog, read_log, read_published
 from ddrs.runs.rows import CertifiedRow, LoggedRow, Row
 from ddrs.runs.summary import Summary, TrainingSummary
 
@@ -30,6 +31,7 @@ __all__ = [
     "read_runs",
     "read_summary",
     "read_training_summary",
+    "readable_runs",
     "summary_json",
 ]
 
@@ -53,17 +55,35 @@ class EvaluatedRun:
         name: what tells it from the others.
         rows: the evaluated inputs; each a `CertifiedRow` where the run recorded certificates.
         summary: its figures; None for a log, and where they are not written yet.
+        log: what the form of a log says; None for a run directory.
+        path: where it was read from; None where it was not.
     """
 
     name: str
     rows: Sequence[Row]
     summary: Summary | None
+    log: PublishedLog | None = field(default=None, compare=False, repr=False)
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def sigmas(self) -> list[float] | None:
-        """The sigma of each input; None where it is not recorded, as in a log."""
-        certified = [row for row in self.rows if isinstance(row, CertifiedRow)]
-        return [row.sigma for row in certified] if len(certified) == len(self.rows) else None
+        """The sigmas of the inputs that record one; None where none does, as in most logs."""
+        recorded = [
+            row.sigma
+            for row in self.rows
+            if isinstance(row, CertifiedRow | LoggedRow) and row.sigma is not None
+        ]
+        return recorded or None
+
+    @property
+    def norm(self) -> str | None:
+        """The norm of the radii; None where it is not recorded, or differs."""
+        if self.log is not None:
+            return self.log.norm
+        norms = {row.certificate.norm for row in self.rows if isinstance(row, CertifiedRow)}
+        if self.summary is None:
+            return norms.pop() if len(norms) == 1 else None
+        return self.summary.norm
 
 
 def read_rows(path: str | Path) -> Sequence[Row]:
@@ -128,13 +148,66 @@ def read_runs(paths: Sequence[str | Path]) -> list[EvaluatedRun]:
 
     The published logs of one noise level differ only in a folder's name, as run directories may.
     """
+    return [_evaluated(Path(path), name) for name, path in zip(_names(paths), paths, strict=True)]
+
+
+def readable_runs(
+    paths: Sequence[str | Path],
+) -> tuple[list[EvaluatedRun], dict[Path, str]]:
+    """`read_runs`, passing over logs that cannot stand with the others.
+
+    These are logs that cannot be read or hold no input, and whatever has its radii in another norm
+    than most, or than the first where two norms are as frequent. A radius whose norm is not stated
+    counts as one in l2, and may stand in a table in l1 too.
+
+    Returns:
+        What can be read; and of each path that was passed over one line that names it and says why.
+
+    Raises:
+        DataError: a run directory that cannot be read, a path where nothing is, or none is left.
+    """
+    runs: list[EvaluatedRun] = []
+    passed_over: dict[Path, str] = {}
+    for name, path in zip(_names(paths), map(Path, paths), strict=True):
+        try:
+            run = _evaluated(path, name)
+            if not run.rows and not path.is_dir():
+                raise DataError(
+                    f"{path} has a header and no inputs: its run was cut off, or failed"
+                )
+        except DataError as error:
+            if path.is_dir() or not path.exists() or len(paths) == 1:
+                raise
+            passed_over[path] = str(error)
+        else:
+            runs.append(run)
+    if paths and not runs:
+        more = f"; and {len(passed_over) - 1} more like it" * (len(passed_over) > 1)
+        raise DataError(f"{next(iter(passed_over.values()))}{more}")
+    if not runs:
+        return [], {}
+    norm = Counter(run.norm or "l2" for run in runs).most_common(1)[0][0]
+    passed_over |= {
+        run.path: f"{run.path} has its radii in {run.norm or 'no stated norm'}, not in {norm}: "
+        "it needs a table of its own"
+        for run in runs
+        if run.path is not None and not _fits(run.norm, norm)
+    }
+    return [run for run in runs if _fits(run.norm, norm)], passed_over
+
+
+def _fits(norm: str | None, table: str) -> bool:
+    return norm == table or (norm is None and table in ("l1", "l2"))
+
+
+def _names(paths: Sequence[str | Path]) -> list[str]:
     places = [Path(path).resolve() for path in paths]
     names: list[str] = []
     for depth in range(1, max((len(place.parts) for place in places), default=0) + 1):
         names = [_name(place, depth) for place in places]
         if len(set(names)) == len(names):
             break
-    return [_evaluated(Path(path), name) for name, path in zip(names, paths, strict=True)]
+    return names
 
 
 def read_summary(run: Path) -> Summary | None:
@@ -185,20 +258,23 @@ def summary_json(run: Path) -> object:
 
 
 def _evaluated(path: Path, name: str) -> EvaluatedRun:
+    if not path.is_dir():
+        log = read_published(path)
+        return EvaluatedRun(name, log.rows, None, log, path)
     rows = read_rows(path)
-    summary = read_summary(path) if path.is_dir() else None
+    summary = read_summary(path)
     if summary is not None and summary.inputs != len(rows):
         raise DataError(
             f"{path / SUMMARY} is not the summary of the {len(rows)} inputs in {CERTIFICATES}: "
             "delete it, and run the same `ddrs certify` again to make it anew"
         )
-    return EvaluatedRun(name, rows, summary)
+    return EvaluatedRun(name, rows, summary, path=path)
 
 
 def _name(path: Path, depth: int) -> str:
     place = path.resolve()
     # Only the endings of logs: the 12 of `sigma_0.12` is no suffix, though pathlib takes it so.
-    if place.suffix in (".tsv", ".txt", ".log"):
+    if place.suffix in (".tsv", ".csv", ".txt", ".log"):
         place = place.with_suffix("")
     return "/".join(place.parts[-depth:])
 

@@ -1,0 +1,1 @@
+"""What a choice of sigma per input would certify, from logs that others have published."""

@@ -6,11 +6,13 @@ from .proof.certify import recompute_radius
 from .sigma.fixed import FixedSigma
 from .sigma.gradient import GradientSigma
 from .sigma.search import SearchSigma
+from .smoothing.cascade import Cascade
 from .smoothing.classifier import SmoothedClassifier
 from .version import __version__
 
 __all__ = [
     "ABSTAIN",
+    "Cascade",
     "Certificate",
     "FixedSigma",
     "Gaussian",

@@ -194,6 +194,27 @@ def test_several_classifiers_can_be_chosen_from(
     assert run(capsys, "audit", str(tmp_path / "all"))[0] == 0
 
 
+def test_a_cascade_says_that_it_needs_no_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", count=2)
+    words = ["certify", "--data", data, "--model", "py:support.toy:linear", "--n", "400"]
+    words += ["--policy", "cascade", "--seed", "1", "--out", str(tmp_path / "run")]
+    code, _, err = run(capsys, *words, "--sigmas", "0.5,0.25", "--sigma", "0.5")
+    assert code == 2
+    assert "takes --sigmas" in err
+    code, out, err = run(capsys, *words, "--sigmas", "0.5,0.25", "--p0", "0.7,0.5")
+    assert code == 0
+    assert "hold by themselves, without a memory" in err
+    assert "it needs no memory" in out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["policy"] == {
+        "name": "cascade",
+        "sigmas": [0.5, 0.25],
+        "p0": [0.7, 0.5],
+    }
+    assert run(capsys, "audit", str(tmp_path / "run"))[0] == 0
+
+
 def test_a_question_is_named_below_the_table_and_shows_its_radii(
     certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.alternatives import Alternatives
+from ddrs.smoothing.cascade import LevelClassifiers
+from ddrs.smoothing.levels import Levels
 from ddrs.votes.classifier import NoisyClassifier
 from support.toy import CLASSES, Linear
 
@@ -26,6 +28,8 @@ def decided(job: CertifyJob, trained_sigma: float | None = None) -> CertifyConfi
         for seed in range(1 + len(job.alternatives))
     ]
     policy = job.build_policy(trained_sigma)
+    if isinstance(policy, Levels):
+        return CertifyConfig.of(job, LevelClassifiers(classifiers, policy), 5)
     return CertifyConfig.of(job, Alternatives(classifiers, policy, job.n0, job.selection), 5)
 
 
@@ -51,6 +55,10 @@ JOBS = [
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
         memory="sqlite:////there/a.db", read_only=True,
+    ),
+    CertifyJob(
+        "digits", "m", alternatives=("a",), policy="cascade", n=500,
+        settings={"sigmas": (0.5, 0.25), "p0": (0.6, 0.5)},
     ),
 ]  # fmt: skip
 
@@ -146,6 +154,28 @@ def test_what_is_no_configuration_is_refused(changes: dict[str, Any]) -> None:
         CertifyConfig.from_json(stored(decided(JOBS[0])) | changes)
 
 
+def test_a_cascade_needs_no_memory_and_as_many_classifiers_as_levels_or_one() -> None:
+    config = decided(JOBS[-1])
+    assert (config.memory, config.alone, config.sigma_range) == ("none", True, (0.25, 0.5))
+    assert config.summary_settings["alpha"] == config.alpha
+    assert "--policy cascade --sigmas 0.5,0.25 --p0 0.6,0.5" in config.command("out")
+    settings = {"sigmas": (0.5, 0.25)}
+    for changes, message in (
+        ({"memory": "run"}, "needs no memory"),
+        ({"sigma": 0.5}, "takes --sigmas"),
+        ({"settings": {}}, "give --sigmas"),
+        ({"selection": "all"}, "all select"),
+        ({"alternatives": ("a", "b")}, "one for each"),
+        ({"settings": {"sigmas": (0.25, 0.5)}}, "fall"),
+        ({"settings": {**settings, "p0": (0.4,)}}, "p0 must be from 0.5"),
+        ({"settings": {**settings, "p0": (0.5, 0.5, 0.5)}}, "each of 2 levels"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            CertifyJob("d", "m", policy="cascade", **{"settings": settings, **changes})
+    with pytest.raises(ValueError, match="one for each"):
+        CertifyConfig.from_json(stored(config) | {"model_digests": ["a", "b", "c"]})
+
+
 def test_what_follows_from_a_configuration() -> None:
     config = decided(JOBS[1])
     assert config.policy == GradientSigma(0.1, 0.05, 0.2, 7, 1e-3, 2)
@@ -156,6 +186,7 @@ def test_what_follows_from_a_configuration() -> None:
     assert config.smoothing_noise is NOISES["uniform"]
     assert config.summary_settings == {
         "alone": False,
+        "alpha": None,
         "radii": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0],
         "n_at_most": 11,
         "question": str(RadiusTolerance(0.05)),

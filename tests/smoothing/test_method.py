@@ -1,7 +1,9 @@
 """The ways to certify that there are, each through the contract suite of all."""
 
-from ddrs import GradientSigma, Memory, SearchSigma, SmoothedClassifier, Uniform
-from smoothing.contract import OwnAndResolveContract
+import pytest
+
+from ddrs import Cascade, GradientSigma, Memory, SearchSigma, SmoothedClassifier, Uniform
+from smoothing.contract import MethodContract, OwnAndResolveContract
 from support.classifiers import Recorder, Table
 
 
@@ -46,3 +48,32 @@ class TestSeveralClassifiers(OwnAndResolveContract):
 
     def memory(self):
         return Memory("memory://")
+
+
+class CascadeContract(MethodContract):
+    def networks(self, method):
+        return [each.model for each in method.base.classifiers]
+
+    def test_it_says_whether_its_certificates_hold_together_alone(self, x):
+        method = self.make(seed=3)
+        assert method.alone
+        assert len({one.sigma for one in method.certify(x)}) > 1  # and yet it does
+
+
+class TestCascade(CascadeContract):
+    def make(self, **options):
+        levels = [(Recorder(Table(8, 4, seed=k)), 1.2 / 3**k, 0.75 - 0.25 * k) for k in range(2)]
+        return Cascade(levels, 4, n=900, n0=40, **options)
+
+
+class TestCascadeOfOneNetworkInL1(CascadeContract):
+    @pytest.fixture
+    def x(self):
+        import torch
+
+        return torch.randn(7, 8, generator=torch.Generator().manual_seed(1))
+
+    def make(self, **options):
+        network = Recorder(Table(8, 4))
+        levels = [(network, 1.5, 0.7), (network, 0.7, 0.6), (network, 0.2, 0.5)]
+        return Cascade(levels, 4, noise=Uniform(), bound="two-sided", n=900, n0=40, **options)

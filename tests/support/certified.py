@@ -30,6 +30,7 @@ COLUMNS: dict[str, Any] = {
     "model_digest": "a",
     "seed": 7,
     "version": "0.1.0",
+    "p0": 0.0,
     "further": [],
     "seconds": 1.5,
 }

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
 from ddrs.errors import ConfigurationError
-from ddrs.jobs.certify import CertifyJob, policy_settings
-from ddrs.sigma.policies import POLICIES, PolicyName
+from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.ways import WAYS, WayName, way_settings
 
 __all__ = ["EPILOG", "certify"]
 
@@ -19,12 +19,12 @@ EPILOG = "Example:  ddrs certify --data digits --model runs/model --policy searc
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _settings_by_option() -> dict[str, dict[PolicyName, Option]]:
+def _settings_by_option() -> dict[str, dict[WayName, Option]]:
     """The options that set something of a policy: by name, then by the policies that have it."""
-    found: dict[str, dict[PolicyName, Option]] = {}
-    for policy, kind in POLICIES.items():
+    found: dict[str, dict[WayName, Option]] = {}
+    for policy, kind in WAYS.items():
         for option in options_of(kind):
-            if option.field.name in policy_settings(policy):
+            if option.field.name in way_settings(policy):
                 found.setdefault(option.name, {})[policy] = option
     return found
 
@@ -66,11 +66,13 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
             "note: sigma or the classifier differs between inputs and the memory is off, so these "
             "certificates are not sound together"
         )
+    elif job.policy == "cascade":
+        _messages.print("note: the certificates of a cascade hold by themselves, without a memory")
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
     typer.echo(render(shown))
 
 
-def _read_settings(policy: PolicyName, given: Mapping[str, Any]) -> dict[str, Any]:
+def _read_settings(policy: WayName, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the policy that are given.
 
     Raises:

@@ -14,7 +14,7 @@ from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
 from ddrs.proof.certificate import ABSTAIN
-from ddrs.runs.rows import Row
+from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.table import EvaluatedRun
 
 __all__ = ["Comparison", "Format", "compare", "marked", "notes", "render"]
@@ -52,6 +52,7 @@ class Comparison:
         norm: `"l2"` or `"l1"`; None where it differs.
         sound_together: whether all certificates hold for one classifier; False for a log whose
             sigmas differ, None for others.
+        cascade: whether that classifier asks several sigmas, and so needs no memory.
         same_inputs: whether these are the inputs of most runs; of the first of them, where two
             sets of inputs are as frequent.
     """
@@ -73,6 +74,7 @@ class Comparison:
     alpha: float | None = None
     norm: str | None = None
     sound_together: bool | None = None
+    cascade: bool = False
     same_inputs: bool
 
 
@@ -155,6 +157,8 @@ def notes(comparisons: Sequence[Comparison]) -> str:
             f"{NOT_TOGETHER} sigma or the classifier varies without a memory: these certificates "
             "are not sound together"
         )
+    if any(one.cascade for one in comparisons):
+        parts.append("a cascade is one classifier at several sigmas: it needs no memory")
     return "; ".join(parts) + "."
 
 
@@ -194,6 +198,7 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         trimmed=summary.memory.trimmed if summary.memory.on else None,
         inherited=summary.memory.inherited if summary.memory.on else None,
         sound_together=summary.sound_together,
+        cascade=any(isinstance(row, CertifiedRow) and row.certificate.p0 > 0 for row in run.rows),
     )
 
 

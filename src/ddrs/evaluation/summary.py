@@ -29,6 +29,7 @@ def summarise(
     seconds: float,
     memory_entries: int | None,
     alone: bool,
+    alpha: float | None = None,
     radii: Iterable[float] = DEFAULT_RADII,
     n_at_most: int | None = None,
     question: str | None = None,
@@ -40,6 +41,8 @@ def summarise(
         seconds: time that the run took.
         memory_entries: answers stored in the memory; None when the run had no memory.
         alone: whether the method's certificates of different inputs hold together without a memory.
+        alpha: failure probability of a certificate, where its pieces of evidence share it; None
+            where each certificate says it.
         radii: radii to give the certified accuracy at.
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
@@ -71,7 +74,7 @@ def summarise(
         sound_together=_sound_together(rows, alone, memory_entries is not None),
         n=_common(certificate.n for certificate in certificates),
         n0=_common(certificate.n0 for certificate in certificates),
-        alpha=_common(certificate.alpha for certificate in certificates),
+        alpha=alpha or _common(certificate.alpha for certificate in certificates),
         norm=_common(certificate.norm for certificate in certificates),
         n_at_most=n_at_most,
         question=question,

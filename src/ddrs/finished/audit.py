@@ -19,6 +19,7 @@ from ddrs.proof.check import TOLERANCE, certificate_faults
 from ddrs.runs.files import CONFIG
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.table import summary_json
+from ddrs.smoothing.levels import Levels
 
 __all__ = ["audit_memory", "audit_run"]
 
@@ -132,7 +133,10 @@ def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator
     those of the run that made it.
     """
     wanted: dict[str, object] = {"norm": config.smoothing_noise.norm}
-    if config.memory_is_its_own:
+    if isinstance(config.policy, Levels):
+        wanted |= {"n0": config.n0, "seed": config.seed}
+        yield from _level_faults(certificate, config, config.policy)
+    elif config.memory_is_its_own:
         estimation = config.estimation
         wanted |= {
             "n0": config.n0,
@@ -140,6 +144,8 @@ def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator
             "bound": config.bound,
             "seed": config.seed,
             "looks": estimation.looks,
+            "p0": 0.0,
+            "further": (),
         }
         if certificate.n not in estimation.times:
             yield f"its n is {certificate.n}, where the run never looks"
@@ -152,6 +158,39 @@ def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator
     for key, value in wanted.items():
         if getattr(certificate, key) != value:
             yield f"its {key} is {getattr(certificate, key)}, the run's is {value}"
+
+
+def _level_faults(certificate: Certificate, config: CertifyConfig, levels: Levels) -> Iterator[str]:
+    """Where the evidence is not that of the first levels of the run's cascade, the last answering.
+
+    As many levels shared alpha equally as were to be proved: those that are there, or with
+    two-sided bounds also more of them.
+    """
+    answer, *passed = certificate.parts
+    pieces = [*passed, answer]
+    most = len(levels.sigmas)
+    if len(pieces) > most:
+        yield f"it has evidence of {len(pieces)} levels, the run's cascade has {most}"
+        return
+    sharing = [len(pieces)] if config.bound == "one-sided" else range(len(pieces), most + 1)
+    if not any(all(one.alpha == config.alpha / k for one in pieces) for k in sharing):
+        yield f"its levels do not share the run's alpha {config.alpha}"
+    digests = levels.per_level(config.model_digests)
+    for number, piece in enumerate(pieces):
+        wanted: dict[str, object] = {
+            "role": "answer" if piece is answer else "pass",
+            "sigma": levels.sigmas[number],
+            "p0": levels.thresholds[number],
+            "norm": config.smoothing_noise.norm,
+            "bound": config.bound,
+            "looks": config.estimation.looks,
+            "model_digest": digests[number],
+        }
+        for key, value in wanted.items():
+            if getattr(piece, key) != value:
+                yield f"its {key} at level {number} is {getattr(piece, key)}, not {value}"
+        if piece.n not in config.estimation.times:
+            yield f"its n at level {number} is {piece.n}, where the run never looks"
 
 
 def _audit_entries(

@@ -20,6 +20,7 @@ from ddrs.finished.reading import read_finished
 from ddrs.jobs.config import CertifyConfig
 from ddrs.runs.summary import MemoryUse, Summary
 from ddrs.runs.table import EvaluatedRun, readable_runs
+from ddrs.smoothing.levels import Levels
 from ddrs.version import __version__
 
 __all__ = ["GUARANTEES", "Reported", "describe", "report_page", "write_report"]
@@ -41,6 +42,12 @@ GUARANTEES = {
         "All certificates are about one smoothed classifier. With probability at least 1 - alpha "
         "over the votes of an input it gives the certified class at every point closer to the "
         f"input than the certified radius. {ALPHA_OF_EACH}"
+    ),
+    "cascade": (
+        "All certificates are about one classifier, a cascade of smoothed ones, which needs no "
+        "memory: it answers every point by itself, whatever was asked before. With probability at "
+        "least 1 - alpha over the votes of an input it gives the certified class at every point "
+        f"closer to the input than the certified radius. {ALPHA_OF_EACH}"
     ),
     "memory": f"{FROM_MEMORY} {ALPHA_OF_EACH}",
     "read-only memory": (
@@ -140,7 +147,7 @@ def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str 
         )
     settled = None if summary.question is None else config.at_radii or ()
     facts = [inputs, *_made_with(config, summary), *_outcome(config, summary)]
-    return Reported(run, settled, _guarantee(summary), facts, config.command(again))
+    return Reported(run, settled, _guarantee(config, summary), facts, config.command(again))
 
 
 def _log(run: EvaluatedRun, inputs: tuple[str, str]) -> Reported:
@@ -218,11 +225,13 @@ def _figures(
     yield "" if one.settled is None else AT_LEAST, rounded_down(found.acr, DIGITS), ""
 
 
-def _guarantee(summary: Summary) -> str:
+def _guarantee(config: CertifyConfig, summary: Summary) -> str:
     if summary.memory.unrecorded:
         return "read-only memory"
     if not summary.sound_together:
         return "apart"
+    if isinstance(config.policy, Levels):
+        return "cascade"
     return "memory" if summary.memory.on else "one classifier"
 
 

@@ -5,29 +5,25 @@ of a policy do so in the policy's own class.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
+from ddrs.jobs.ways import WAYS, Way, WayName, way_settings
 from ddrs.memory.store.urls import parse_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, StoppingRule, stopping_rule
-from ddrs.sigma.policies import POLICIES, PolicyName
-from ddrs.sigma.policy import INITIAL_OPTION, SigmaPolicy
+from ddrs.sigma.policy import INITIAL_OPTION
+from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.selection import Selection, check_selection
 
-__all__ = ["CertifyJob", "policy_settings"]
+__all__ = ["CertifyJob"]
 
 MEMORY_WORDS = ("auto", "run", "none")  # what a memory can be beside a URL
-
-
-def policy_settings(policy: PolicyName) -> tuple[str, ...]:
-    """The fields of a policy that are settings: all but the first, the sigma it starts from."""
-    return tuple(each.name for each in fields(POLICIES[policy])[1:])
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,8 @@ class CertifyJob:
             "flag": "--alternative",
             "metavar": "SPEC",
             "help": "A further classifier; may be given several times. Each input gets the one "
-            "with the largest radius to be expected. Only with a policy.",
+            "with the largest radius to be expected; with cascade it is that of the next level. "
+            "Not with fixed.",
         },
     )
     selection: Selection = field(
@@ -76,16 +73,19 @@ class CertifyJob:
         },
     )
     sigma: float | None = field(default=None, metadata=INITIAL_OPTION)
-    policy: PolicyName = field(default="fixed", metadata={"help": "How sigma is chosen."})
+    policy: WayName = field(
+        default="fixed",
+        metadata={"help": "How sigma is chosen; `cascade` asks several and needs no memory."},
+    )
     # By the names of the policy's fields, e.g. {"votes": 200}; the others have their defaults.
-    settings: Mapping[str, float | int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     memory: str = field(
         default="auto",
         metadata={
             "metavar": "URL",
             "help": "sqlite:///FILE, postgresql://USER@HOST/DATABASE or memory://; `run` for one "
             "in the run directory (the default with gradient and search); `none` for none (the "
-            "default with fixed).",
+            "default with fixed and cascade).",
         },
     )
     read_only: bool = field(
@@ -145,9 +145,9 @@ class CertifyJob:
     )
 
     def __post_init__(self) -> None:
-        if self.policy not in get_args(PolicyName):
+        if self.policy not in get_args(WayName):
             raise ConfigurationError(
-                f"policy must be one of {get_args(PolicyName)}, got {self.policy!r}"
+                f"policy must be one of {get_args(WayName)}, got {self.policy!r}"
             )
         for name in self.settings:
             self._check_setting(name)
@@ -170,24 +170,35 @@ class CertifyJob:
         self._check_sigma()
 
     def _check_setting(self, name: str) -> None:
-        if name in policy_settings(self.policy):
+        if name in way_settings(self.policy):
             return
-        owners = [each for each in get_args(PolicyName) if name in policy_settings(each)]
+        owners = [each for each in get_args(WayName) if name in way_settings(each)]
         if owners:
             raise ConfigurationError(
                 f"{name} is a setting of the policy {' and '.join(owners)}, not of {self.policy}"
             )
-        known = ", ".join(policy_settings(self.policy)) or "none"
+        known = ", ".join(way_settings(self.policy)) or "none"
         raise ConfigurationError(
             f"settings of the policy {self.policy} are {known}: there is no {name}"
         )
 
     def _check_sigma(self) -> None:
         """Refuse a bad value before anything is loaded."""
-        if self.sigma is not None:
+        if self.policy == "cascade":
+            self._check_cascade(Levels(**self.settings))
+        elif self.sigma is not None:
             self.build_policy(None)
         else:  # the sigma of the model may be any in the range
             self.build_policy(self.settings.get("high", self.settings.get("low", 1.0)))
+
+    def _check_cascade(self, levels: Levels) -> None:
+        if self.sigma is not None:
+            raise ConfigurationError("--sigma is for the other policies: a cascade takes --sigmas")
+        if self.memory not in ("auto", "none"):
+            raise ConfigurationError("a cascade needs no memory: leave out --memory")
+        if self.selection != "first":
+            raise ConfigurationError("the levels of a cascade all select: leave out --selection")
+        levels.per_level((self.model, *self.alternatives))
 
     def _check_memory(self) -> None:
         if self.memory in MEMORY_WORDS:
@@ -196,17 +207,21 @@ class CertifyJob:
         elif parse_url(self.memory).drivername == "memory" and self.read_only:
             raise ConfigurationError("a memory:// that is read-only stays empty: give another URL")
 
-    def build_policy(self, trained_sigma: float | None) -> SigmaPolicy:
+    def build_policy(self, trained_sigma: float | None) -> Way:
         """The sigma policy, starting from `sigma` or else from the model's training noise.
+
+        The levels of a cascade start from no sigma.
 
         Raises:
             ConfigurationError: neither is known, or a value is out of range.
         """
+        if self.policy == "cascade":
+            return Levels(**self.settings)
         initial = trained_sigma if self.sigma is None else self.sigma
         if initial is None:
             raise ConfigurationError("the model's training noise is not known; give --sigma")
-        build: Any = POLICIES[self.policy]
-        policy: SigmaPolicy = build(initial, **self.settings)
+        build: Any = WAYS[self.policy]
+        policy: Way = build(initial, **self.settings)
         return policy
 
     @property

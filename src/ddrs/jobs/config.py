@@ -13,6 +13,7 @@ from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.ways import WAYS, Way
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES, Noise
@@ -21,23 +22,19 @@ from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
-from ddrs.sigma.fixed import FixedSigma
-from ddrs.sigma.gradient import GradientSigma
-from ddrs.sigma.policies import POLICIES
 from ddrs.sigma.policy import check_range
-from ddrs.sigma.search import SearchSigma
+from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
 
 if TYPE_CHECKING:
     from ddrs.memory.memory import Memory
     from ddrs.smoothing.alternatives import Alternatives
+    from ddrs.smoothing.cascade import Cascade, LevelClassifiers
     from ddrs.smoothing.classifier import SmoothedClassifier
     from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["CertifyConfig", "Policy", "SummarySettings"]
-
-Policy = FixedSigma | GradientSigma | SearchSigma
+__all__ = ["CertifyConfig", "SummarySettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +80,7 @@ class CertifyConfig:
     weights: str | None = None
     alternatives: tuple[str, ...] = ()
     split: Split
-    policy: Policy
+    policy: Way
     noise: str
     memory: str
     read_only: bool = False
@@ -110,21 +107,25 @@ class CertifyConfig:
         _ = self.estimation, self.sigma_range  # refuse what can never work
         if self.seed is not None:
             check_seed(self.seed)
+        if isinstance(self.policy, Levels):
+            self.policy.per_level(self.model_digests)
         least = {"inputs": 1, "num_classes": 2, "n0": 1, "limit": 1}
         for name, value in ((name, getattr(self, name)) for name in least):
             if value is not None and value < least[name]:
                 raise ConfigurationError(f"{name} must be at least {least[name]}, got {value}")
 
     @classmethod
-    def of(cls, job: CertifyJob, alternatives: "Alternatives", inputs: int) -> Self:
+    def of(
+        cls, job: CertifyJob, alternatives: "Alternatives | LevelClassifiers", inputs: int
+    ) -> Self:
         """The configuration of a job.
 
         Args:
             job: what was asked.
-            alternatives: its classifiers, with the policy that chooses their sigma.
+            alternatives: its classifiers, with the policy that chooses their sigma, or levels.
             inputs: how many inputs there are to certify.
         """
-        policy = cast(Policy, alternatives.policy)
+        policy = cast(Way, alternatives.policy)
         memory = job.memory
         if memory == "auto":
             memory = "none" if alternatives.alone else "run"
@@ -169,8 +170,8 @@ class CertifyConfig:
 
     @property
     def policy_name(self) -> str:
-        """The name of the policy in `POLICIES`."""
-        (name,) = [name for name, kind in POLICIES.items() if kind is type(self.policy)]
+        """The name of the policy in `WAYS`."""
+        (name,) = [name for name, kind in WAYS.items() if kind is type(self.policy)]
         return name
 
     @property
@@ -194,7 +195,7 @@ class CertifyConfig:
     @property
     def alone(self) -> bool:
         """Whether the certificates of different inputs hold together without a memory."""
-        return not self.policy.per_input
+        return isinstance(self.policy, Levels) or not self.policy.per_input
 
     @property
     def summary_settings(self) -> "SummarySettings":
@@ -202,6 +203,7 @@ class CertifyConfig:
         rule = self.estimation.stopping
         return {
             "alone": self.alone,
+            "alpha": self.alpha if isinstance(self.policy, Levels) else None,
             "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
             "n_at_most": self.n,
             "question": None if rule is None else str(rule),
@@ -226,8 +228,8 @@ class CertifyConfig:
 
     def classifier(
         self, classifiers: Sequence["NoisyClassifier"], memory: "Memory | None"
-    ) -> "SmoothedClassifier":
-        """The smoothed classifier of the run.
+    ) -> "SmoothedClassifier | Cascade":
+        """What certifies the inputs of the run.
 
         Args:
             classifiers: the base classifiers, under `smoothing_noise`, `model` first.
@@ -237,8 +239,25 @@ class CertifyConfig:
             ConfigurationError: the classifiers do not go together.
             StoreMismatchError: the memory belongs to another classifier, noise or norm.
         """
+        from ddrs.smoothing.cascade import Cascade
         from ddrs.smoothing.classifier import SmoothedClassifier
 
+        if isinstance(self.policy, Levels):
+            levels = (
+                self.policy.per_level(classifiers),
+                self.policy.sigmas,
+                self.policy.thresholds,
+            )
+            return Cascade(
+                list(zip(*levels, strict=True)),
+                self.num_classes,
+                noise=self.smoothing_noise,
+                n0=self.n0,
+                n=self.n,
+                alpha=self.alpha,
+                bound=self.bound,
+                seed=self.seed,
+            )
         return SmoothedClassifier(
             classifiers,
             self.num_classes,
@@ -269,11 +288,11 @@ class CertifyConfig:
             if option.name == "policy":
                 yield flag, self.policy_name
                 for setting in fields(self.policy):
-                    yield _flag(setting), getattr(self.policy, setting.name)
+                    yield _flag(setting), _written(getattr(self.policy, setting.name))
             elif option.name == "alternatives":
                 yield from ((flag, spec) for spec in self.alternatives)
             elif option.name == "at_radii" and self.at_radii is not None:
-                yield flag, ",".join(f"{radius!r}" for radius in self.at_radii)
+                yield flag, _written(self.at_radii)
             elif option.name != "selection" or self.alternatives:
                 yield flag, value
 
@@ -282,21 +301,27 @@ class SummarySettings(TypedDict):
     """Arguments of `summarise` that a configuration decides."""
 
     alone: bool
+    alpha: float | None
     radii: Sequence[float]
     n_at_most: int
     question: str | None
 
 
-def _policy(data: object) -> Policy:
+def _policy(data: object) -> Way:
     """The policy that `to_json` wrote."""
-    if not isinstance(data, Mapping) or data.get("name") not in POLICIES:
-        raise ValueError(f"policy: {data!r} is none of {', '.join(POLICIES)}")
-    kind = POLICIES[data["name"]]
+    if not isinstance(data, Mapping) or data.get("name") not in WAYS:
+        raise ValueError(f"policy: {data!r} is none of {', '.join(WAYS)}")
+    kind = WAYS[data["name"]]
     unknown = sorted({*data} - {"name", *(setting.name for setting in fields(kind))})
     if unknown:
         raise ValueError(f"policy: {data['name']} has no {', '.join(unknown)}")
-    policy: Policy = decode(kind, data)
+    policy: Way = decode(kind, data)
     return policy
+
+
+def _written(value: object) -> object:
+    """A value as it is written on the command line: several numbers with commas between."""
+    return ",".join(map(repr, value)) if isinstance(value, tuple) else value
 
 
 def _flag(option: Field[Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from ddrs.proof.bounds import Bound, Confidence
+from ddrs.proof.bounds import Bound, Confidence, upper_bound
 
 __all__ = ["ABSTAIN", "Certificate", "Evidence", "Outcome"]
 
@@ -21,7 +21,8 @@ class Evidence:
     """Votes of one classifier at one sigma, and what they prove.
 
     Attributes:
-        role: what the votes are evidence of; `"answer"`: the certified class wins within a radius.
+        role: what the votes are evidence of; `"answer"`: the certified class wins within a radius;
+            `"pass"`: no other class has a probability above `p0` within a radius.
         sigma: scale of the noise: standard deviation (l2) or half-width (l1).
         norm: `"l2"` (Gaussian noise) or `"l1"` (uniform noise).
         bound: `"one-sided"` or `"two-sided"`.
@@ -34,9 +35,11 @@ class Evidence:
             1 where `n` was fixed beforehand.
         alpha: probability with which the claim of these votes may be wrong.
         model_digest: SHA-256 of the classifier: weights, structure and precision.
+        p0: what a level of a cascade compares a probability with (docs/cascade.md); 0 where the
+            class wins by having more votes than any other.
     """
 
-    role: Literal["answer"] = "answer"
+    role: Literal["answer", "pass"] = "answer"
     sigma: float
     norm: str
     bound: Bound
@@ -48,11 +51,27 @@ class Evidence:
     looks: int = 1
     alpha: float
     model_digest: str
+    p0: float = 0.0
 
     @property
     def confidence(self) -> Confidence:
         """How sure the bounds are; ConfigurationError if the record says what never can be."""
         return Confidence(self.alpha, self.bound, self.looks)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(p_lower, p_upper) that the counts prove.
+
+        One-sided votes for a level to be passed bound the others alone, at the whole level: nothing
+        is proved of the selected class.
+
+        Raises:
+            ConfigurationError: the record says what never can be, such as more votes than n.
+        """
+        both = self.confidence.interval(self.count, self.runner_up, self.n)
+        if self.role == "pass" and self.bound == "one-sided":
+            return 0.0, upper_bound(self.runner_up, self.n, self.alpha / self.looks)
+        return both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +84,7 @@ class Certificate:
     could enlarge it (`outcome`).
 
     Most certificates rest on one piece of evidence, which stands in the fields from `sigma` on. One
-    that rests on several has the piece of the least radius there and the others in `further`.
+    that rests on several has that of the answer there and the others in `further`.
 
     Attributes:
         prediction: the certified class, or `ABSTAIN`.
@@ -82,6 +101,7 @@ class Certificate:
         model_digest: SHA-256 of the classifier: weights, structure and precision.
         seed: seed of the random streams.
         version: version of the library that made the record.
+        p0: see `Evidence`.
         further: the other pieces of evidence.
     """
 
@@ -106,11 +126,12 @@ class Certificate:
     model_digest: str
     seed: int
     version: str
+    p0: float = 0.0
     further: tuple[Evidence, ...] = ()
 
     @property
     def parts(self) -> tuple[Evidence, ...]:
-        """Every piece of evidence, that of the least radius first."""
+        """Every piece of evidence, that of the answer first."""
         names = {field.name for field in fields(Evidence)} - {"role"}
         deciding = Evidence(**{name: getattr(self, name) for name in names})
         return deciding, *self.further

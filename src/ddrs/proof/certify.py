@@ -83,6 +83,16 @@ def recompute_radius(certificate: Certificate) -> float:
 
 
 def proved_radius(evidence: Evidence) -> float:
-    """The radius that one piece of evidence proves, from its counts alone."""
-    p_lower, p_upper = evidence.confidence.interval(evidence.count, evidence.runner_up, evidence.n)
-    return noise_for_norm(evidence.norm).radius(evidence.sigma, p_lower, p_upper)
+    """The radius that one piece of evidence proves, from its counts alone.
+
+    The classes of a pair move towards each other, so `Noise.radius` is half the distance between
+    them; a level of a cascade compares one class with a constant, which stays where it is
+    (docs/cascade.md).
+    """
+    p_lower, p_upper = evidence.interval
+    noise = noise_for_norm(evidence.norm)
+    if not evidence.p0:
+        return noise.radius(evidence.sigma, p_lower, p_upper)
+    if evidence.role == "answer":
+        return 2 * noise.radius(evidence.sigma, p_lower, evidence.p0)
+    return 2 * noise.radius(evidence.sigma, evidence.p0, p_upper)

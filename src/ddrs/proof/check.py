@@ -17,7 +17,7 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
     c = certificate
     try:
         proved = recompute_radius(c)
-        bounds = [part.confidence.interval(part.count, part.runner_up, part.n) for part in c.parts]
+        bounds = [part.interval for part in c.parts]
     except ConfigurationError as error:
         yield str(error)
         return

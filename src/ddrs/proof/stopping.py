@@ -23,6 +23,7 @@ __all__ = [
     "RadiusTolerance",
     "StoppingRule",
     "attainable",
+    "hoped_counts",
     "settled",
     "stopping_rule",
 ]
@@ -234,11 +235,22 @@ def attainable(
         estimation: says what the last look is, and how sure its bounds are.
     """
     n = estimation.n
-    hoped = ceil(n * upper_bound(claim.count, seen, IMPLAUSIBLE))
-    count = min(hoped, claim.count + n - seen)
-    feared = floor(n * lower_bound(claim.runner_up, seen, IMPLAUSIBLE))
-    runner_up = min(max(feared, claim.runner_up), n - count)
+    count, runner_up = hoped_counts(claim.count, claim.runner_up, seen, n)
     return noise.radius(sigma, *estimation.confidence.interval(count, runner_up, n))
+
+
+def hoped_counts(count: int, runner_up: int, seen: int, n: int) -> tuple[int, int]:
+    """Counts of the class and of the runner-up after `n` votes, if all goes as well as plausible.
+
+    Args:
+        count: votes for the class among the `seen` ones.
+        runner_up: largest number of votes for any other class.
+        seen: votes so far.
+        n: votes at the last look.
+    """
+    hoped = min(ceil(n * upper_bound(count, seen, IMPLAUSIBLE)), count + n - seen)
+    feared = floor(n * lower_bound(runner_up, seen, IMPLAUSIBLE))
+    return hoped, min(max(feared, runner_up), n - hoped)
 
 
 def _reaches(radius: float, r: float) -> bool:

@@ -83,10 +83,11 @@ _EVIDENCE = {
     "looks": _whole(1),
     "alpha": _LEVEL,
     "model_digest": _TEXT,
+    "p0": _real(lambda value: value == 0 or 0.5 <= value < 1, "0, or a number from 0.5 to below 1"),
 }
 
 
-_PIECE = {"role": _one_of(["answer"]), **_EVIDENCE}
+_PIECE = {"role": _one_of(["answer", "pass"]), **_EVIDENCE}
 
 
 def _are_evidence(pieces: object) -> bool:

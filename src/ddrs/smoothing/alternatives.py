@@ -6,17 +6,16 @@ differ just as well: a region's answer is that of its own smoothed classifier, w
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
-from ddrs.networks.frozen import frozen
 from ddrs.proof.stopping import Estimation
 from ddrs.sigma.policy import SigmaPolicy
+from ddrs.smoothing.bases import Bases
 from ddrs.smoothing.estimation import estimate
 from ddrs.smoothing.selection import Selection, check_selection
 from ddrs.votes.classifier import NoisyClassifier
@@ -44,7 +43,7 @@ class Choice:
     votes: Ints
 
 
-class Alternatives:
+class Alternatives(Bases):
     """The base classifiers that each input is given one of.
 
     Args:
@@ -82,7 +81,7 @@ class Alternatives:
                 "to choose among classifiers takes a policy that looks at each input, such as "
                 "SearchSigma; a fixed sigma takes one classifier"
             )
-        self.classifiers = classifiers
+        super().__init__(classifiers)
         self.policy = policy
         self.n0 = n0
         self._selecting = classifiers if selection == "all" else classifiers[:1]
@@ -162,28 +161,10 @@ class Alternatives:
             ),
         )
 
-    def check_unchanged(self) -> None:
-        """Raise ModelError unless every classifier is the one that was smoothed."""
-        for classifier in self.classifiers:
-            classifier.check_unchanged()
-
     def digest_of(self, choice: Choice, row: int) -> str:
         """SHA-256 of the classifier chosen for the input at `row`."""
         digest: str = self.classifiers[choice.classifier[row]].digest
         return digest
-
-    def on_votes(self, call: Callable[[int], None]) -> None:
-        """Have every classifier call this with the number of votes after each batch."""
-        for classifier in self.classifiers:
-            classifier.on_votes = call
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Evaluation mode without parameter gradients; afterwards the models are as they were."""
-        with ExitStack() as stack:
-            for classifier in self.classifiers:
-                stack.enter_context(frozen(classifier.model))
-            yield
 
     def _by_classifier(
         self, choice: Choice, count: Callable[[NoisyClassifier, list[int]], Ints]

@@ -24,6 +24,7 @@ from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
 from ddrs.smoothing.alternatives import Alternatives, Choice
 from ddrs.smoothing.answers import points, recall, resolve
+from ddrs.smoothing.bases import base_classifiers
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
 from ddrs.votes.classifier import NoisyClassifier
@@ -126,29 +127,14 @@ class SmoothedClassifier:
         self.noise = noise
         self.seed = seed
         self.estimation = Estimation(n, alpha, bound)
-        models = model if isinstance(model, Sequence) else [model]
-        classifiers = [
-            each
-            if isinstance(each, NoisyClassifier)
-            else NoisyClassifier(
-                each,
-                num_classes,
-                noise,
-                batch_size=batch_size,
-                precision=precision,
-                compile=compile,
-            )
-            for each in models
-        ]
-        own_way = (batch_size, precision, compile) != ("auto", "fp32", False)
-        if own_way and any(each is one for each in classifiers for one in models):
-            raise ConfigurationError(
-                "a NoisyClassifier has its own batch size, precision and compilation: give it those"
-            )
-        if any((each.noise, each.num_classes) != (noise, num_classes) for each in classifiers):
-            raise ConfigurationError(
-                f"every classifier must be one of {num_classes} classes under {noise.name} noise"
-            )
+        classifiers = base_classifiers(
+            model if isinstance(model, Sequence) else [model],
+            num_classes,
+            noise,
+            batch_size=batch_size,
+            precision=precision,
+            compile=compile,
+        )
         self.alternatives = Alternatives(classifiers, sigma, n0, selection)
         self.memory = memory
         if memory is not None:

@@ -25,7 +25,9 @@ from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.summary import Summary
 from ddrs.runs.table import read_summary
 from ddrs.smoothing.alternatives import Alternatives
-from ddrs.smoothing.classifier import SmoothedClassifier
+from ddrs.smoothing.cascade import LevelClassifiers
+from ddrs.smoothing.levels import Levels
+from ddrs.smoothing.method import Method
 from ddrs.votes.classifier import NoisyClassifier
 
 __all__ = ["certify_run"]
@@ -62,7 +64,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         return summary
 
 
-def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
+def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives | LevelClassifiers:
     """The classifiers of a job, tried on one input, and the policy that chooses their sigma."""
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
     loaded = [
@@ -86,6 +88,8 @@ def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
     for classifier in classifiers:
         with frozen(classifier.model):
             classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
+    if isinstance(policy, Levels):
+        return LevelClassifiers(classifiers, policy)
     return Alternatives(classifiers, policy, job.n0, job.selection)
 
 
@@ -148,9 +152,7 @@ def _remember_again(done: Iterable[CertifiedRow], dataset: Dataset, memory: Memo
         memory.resolve(x, own.prediction, own.radius, evidence=own.to_json())
 
 
-def _certify_rest(
-    smoothed: SmoothedClassifier, dataset: Dataset, run: Run[CertifyConfig], quiet: bool
-) -> None:
+def _certify_rest(smoothed: Method, dataset: Dataset, run: Run[CertifyConfig], quiet: bool) -> None:
     """Certify the inputs that the run has no row for, group by group."""
     config = run.config
     done = {row.index for row in run.rows()}
@@ -175,7 +177,7 @@ def _certify_rest(
 
 
 def _certify_group(
-    smoothed: SmoothedClassifier, dataset: Dataset, config: CertifyConfig, indices: Sequence[int]
+    smoothed: Method, dataset: Dataset, config: CertifyConfig, indices: Sequence[int]
 ) -> list[CertifiedRow]:
     examples = [dataset[index] for index in indices]
     x = torch.stack([image for image, _ in examples])

@@ -1,0 +1,384 @@
+"""`Cascade`: certificates that hold by themselves, from several noise levels (docs/cascade.md)."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from operator import index
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from ddrs.errors import ConfigurationError, DDRSError
+from ddrs.networks.precision import Precision
+from ddrs.noise.distributions import Gaussian, Noise
+from ddrs.noise.streams import check_seed, fresh_seed
+from ddrs.proof.bounds import Bound, lower_bound
+from ddrs.proof.cascade import Plan, plan, proving
+from ddrs.proof.certificate import ABSTAIN, Certificate, Evidence
+from ddrs.proof.certify import proved_radius, recompute_radius
+from ddrs.proof.stopping import AtRadii, Estimation, hoped_counts, stopping_rule
+from ddrs.smoothing.bases import Bases, base_classifiers
+from ddrs.smoothing.levels import Levels
+from ddrs.version import __version__
+from ddrs.votes.classifier import NoisyClassifier
+from ddrs.votes.requests import Inputs, VoteRequest
+
+__all__ = ["Cascade", "LevelClassifiers"]
+
+
+class LevelClassifiers(Bases):
+    """The base classifiers of a cascade: one for all levels, or one for each.
+
+    Args:
+        classifiers: one or as many as there are levels.
+        policy: the levels.
+
+    Attributes:
+        alone: true: the certificates of a cascade hold together without a memory.
+
+    Raises:
+        ConfigurationError: another number of classifiers.
+    """
+
+    alone = True
+
+    def __init__(self, classifiers: Sequence[NoisyClassifier], policy: Levels) -> None:
+        super().__init__(list(dict.fromkeys(classifiers)))
+        self.policy = policy
+        self.by_level = policy.per_level(classifiers)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the cascade: of its classifiers, sigmas and p0."""
+        digests = [classifier.digest for classifier in self.by_level]
+        levels = list(zip(digests, self.policy.sigmas, self.policy.thresholds, strict=True))
+        return hashlib.sha256(json.dumps(["cascade", levels]).encode()).hexdigest()
+
+
+class Cascade:
+    """Several smoothed classifiers that are asked one after the other, from the largest sigma down.
+
+    A level answers the class whose probability under its noise is above its p0; if there is none,
+    the next level is asked, and after the last one the answer is `ABSTAIN`. That is one classifier,
+    whatever was asked before: its certificates hold together by themselves, in any order, and no
+    memory is needed. Theorem and proof: docs/cascade.md.
+
+    Args:
+        levels: (model, sigma, p0) of each level, sigma falling and p0 from 1/2 to below 1. A model
+            is as for `SmoothedClassifier`; levels may share it.
+        num_classes: number of classes.
+        noise: the smoothing distribution: `Gaussian()` for l2, `Uniform()` for l1.
+        n0: votes of each level that select the class, and how many levels are to be proved.
+        n: votes of a level that prove something; the most of them, where `certify` is told when to
+            stop. Levels after the one that is to answer take none.
+        alpha: probability with which one certificate may be wrong; the levels that are voted on
+            share it equally.
+        bound: `"one-sided"`: a bound for each level, on the class where it is to answer and on the
+            others where it is to pass. `"two-sided"`: both, each at half the level; any level may
+            then turn out to answer.
+        seed, batch_size, precision, compile: as for `SmoothedClassifier`.
+
+    Example:
+        >>> import torch, ddrs
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> levels = [(model, 0.5, 0.6), (model, 0.25, 0.5)]
+        >>> cascade = ddrs.Cascade(levels, 2, n=1000, seed=0)
+        >>> certificate, = cascade.certify(torch.ones(1, 1, 2, 2))
+        >>> certificate.radius == ddrs.recompute_radius(certificate)
+        True
+
+    Attributes:
+        base: the base classifiers and the levels.
+        estimation: how many votes certify a level, and how surely all of them together.
+        noise: the smoothing distribution.
+        seed: as it was given.
+
+    Raises:
+        ConfigurationError: an argument that can never work.
+    """
+
+    alone = True
+
+    def __init__(
+        self,
+        levels: Sequence[tuple[nn.Module | NoisyClassifier, float, float]],
+        num_classes: int,
+        *,
+        noise: Noise = Gaussian(),
+        n0: int = 100,
+        n: int = 100_000,
+        alpha: float = 0.001,
+        bound: Bound = "one-sided",
+        seed: int | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        precision: Precision = "fp32",
+        compile: bool = False,
+    ) -> None:
+        try:
+            models = [model for model, _, _ in levels]
+            policy = Levels(
+                tuple(float(sigma) for _, sigma, _ in levels),
+                tuple(float(p0) for _, _, p0 in levels),
+            )
+            self.n0, n, alpha = index(n0), index(n), float(alpha)
+            self.seed = None if seed is None else index(seed)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, DDRSError):
+                raise
+            raise ConfigurationError(
+                "levels must be (model, sigma, p0), n0, n and seed whole numbers and alpha a "
+                f"number: {error}"
+            ) from error
+        if self.n0 < 1:
+            raise ConfigurationError(f"n0 must be at least 1 vote, got n0={n0}")
+        if self.seed is not None:
+            check_seed(self.seed)
+        self.noise = noise
+        self.estimation = Estimation(n, alpha, bound)
+        distinct = {id(model): model for model in models}
+        made = base_classifiers(
+            list(distinct.values()),
+            num_classes,
+            noise,
+            batch_size=batch_size,
+            precision=precision,
+            compile=compile,
+        )
+        classifier = dict(zip(distinct, made, strict=True))
+        self.base = LevelClassifiers([classifier[id(model)] for model in models], policy)
+
+    @property
+    def cost(self) -> int:
+        """The most noisy forward passes that one certificate takes."""
+        return len(self.base.by_level) * (self.n0 + self.estimation.n)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is certified: classifiers, sigmas and p0 of the levels."""
+        return self.base.digest
+
+    def certify(
+        self,
+        x: Tensor,
+        *,
+        at_radii: Sequence[float] | None = None,
+        radius_tolerance: float | None = None,
+    ) -> list[Certificate]:
+        """Certify a batch; a certificate has a piece of evidence for each level that it rests on.
+
+        A level takes no more votes once it is settled: where they could not change the answer, or
+        not make the radius of the certificate larger. Arguments and errors are those of
+        `SmoothedClassifier.certify`.
+        """
+        stopping = stopping_rule(at_radii, radius_tolerance)
+        return self._certify(x, replace(self.estimation, stopping=stopping))
+
+    def predict(self, x: Tensor) -> list[int]:
+        """Predict a batch: the cascade's class of each input, or `ABSTAIN`.
+
+        An answer is wrong with probability at most alpha: it is certified, at some radius.
+        """
+        known = self._certify(x, replace(self.estimation, stopping=AtRadii((0.0,))))
+        return [certificate.prediction for certificate in known]
+
+    def classify(self, x: Tensor) -> npt.NDArray[np.int64]:
+        """`[batch]` classes of the inputs themselves, by the first level without noise."""
+        with self.base.frozen():
+            return self.base.by_level[0].classify(x)
+
+    def on_votes(self, call: Callable[[int], None]) -> None:
+        """Have `call` told the number of votes after each batch, e.g. by a progress bar."""
+        self.base.on_votes(call)
+
+    def _certify(self, x: Tensor, estimation: Estimation) -> list[Certificate]:
+        """Select, estimate, prove: no step has votes of another, and no level those of another."""
+        self._check_possible(estimation)
+        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        if not len(inputs):
+            return []
+        try:
+            with self.base.frozen():
+                self.base.check_unchanged()
+                plans = self._plan(inputs)
+                found = self._estimate(inputs, plans, estimation)
+                self.base.check_unchanged()
+        except DDRSError as error:
+            raise error.saying(
+                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+                f"{inputs.digests[0][:12]}; a cascade under {self.noise.name} noise, "
+                f"n0={self.n0}, n={estimation.n}, alpha={estimation.alpha}]"
+            ) from error
+        return [self._certificate(inputs, row, found[row]) for row in range(len(inputs))]
+
+    def _check_possible(self, estimation: Estimation) -> None:
+        """Refuse votes that prove nothing even if all of them agree.
+
+        Raises:
+            ConfigurationError: at no level could they.
+        """
+        n, sides = estimation.n, 1 if estimation.bound == "one-sided" else 2
+        share = estimation.alpha / estimation.looks / sides
+        for depth, p0 in enumerate(self.base.policy.thresholds, start=1):
+            if lower_bound(n, n, share / depth) > p0:
+                return
+        raise ConfigurationError(
+            f"n = {n} votes a level can certify nothing at alpha = {estimation.alpha:g} and p0 = "
+            f"{list(self.base.policy.p0)}, even if all agree: give more"
+        )
+
+    def _plan(self, inputs: Inputs) -> list[Plan]:
+        """What is to be proved of each input, by `n0` votes of each level."""
+        policy = self.base.policy
+        counts = np.stack(
+            [
+                classifier.count_each(inputs, sigma, self.n0, f"level-{level}-selection")
+                for level, (classifier, sigma) in enumerate(
+                    zip(self.base.by_level, policy.sigmas, strict=True)
+                )
+            ]
+        )
+        return [
+            plan(counts[:, row], policy.sigmas, policy.thresholds, self.noise)
+            for row in range(len(inputs))
+        ]
+
+    def _estimate(
+        self, inputs: Inputs, plans: Sequence[Plan], estimation: Estimation
+    ) -> list[list["_Level"]]:
+        """The planned levels of each input with their votes, drawn until each is settled."""
+        levels = [
+            [self._level(inputs, row, one, number, estimation) for number in range(one.depth)]
+            for row, one in enumerate(plans)
+        ]
+        active = [level for one in levels for level in one]
+        for before, seen in pairwise((0, *estimation.times)):
+            if not active:
+                break
+            for classifier in self.base.classifiers:
+                asked = [level for level in active if level.classifier is classifier]
+                for level in asked:
+                    level.request.n = seen - before
+                votes = classifier.count(inputs, [level.request for level in asked])
+                for level, counts in zip(asked, votes, strict=True):
+                    level.counts += counts
+            active = _unsettled(active, levels, estimation)
+        return levels
+
+    def _level(
+        self, inputs: Inputs, row: int, planned: Plan, number: int, estimation: Estimation
+    ) -> "_Level":
+        classifier, sigma = self.base.by_level[number], self.base.policy.sigmas[number]
+        stream = inputs.stream(row, f"level-{number}-estimation")
+        return _Level(
+            classifier,
+            planned.selected,
+            VoteRequest(row, sigma, 0, stream),
+            np.zeros(classifier.num_classes, dtype=np.int64),
+            Evidence(
+                role="answer" if number == planned.depth - 1 else "pass",
+                sigma=sigma,
+                norm=self.noise.norm,
+                bound=estimation.bound,
+                p_lower=0.0,
+                p_upper=1.0,
+                count=0,
+                runner_up=0,
+                n=1,
+                looks=estimation.looks,
+                alpha=estimation.alpha / planned.depth,
+                model_digest=classifier.digest,
+                p0=self.base.policy.thresholds[number],
+            ),
+        )
+
+    def _certificate(self, inputs: Inputs, row: int, levels: Sequence["_Level"]) -> Certificate:
+        """What the votes of the planned levels prove of one input."""
+        answer, *passed = proving([level.evidence for level in levels])
+        names = {name: getattr(answer, name) for name in Evidence.__slots__ if name != "role"}
+        certificate = Certificate(
+            prediction=levels[0].selected,
+            radius=0.0,
+            outcome="own",
+            own_prediction=levels[0].selected,
+            own_radius=0.0,
+            **names,
+            n0=self.n0,
+            votes=len(self.base.by_level) * self.n0
+            + sum(int(each.counts.sum()) for each in levels),
+            input_digest=inputs.digests[row],
+            seed=inputs.seed,
+            version=__version__,
+            further=tuple(passed),
+        )
+        radius = recompute_radius(certificate)
+        if radius > 0:
+            return replace(certificate, radius=radius, own_radius=radius)
+        return replace(certificate, prediction=ABSTAIN, own_prediction=ABSTAIN, outcome="abstained")
+
+
+@dataclass
+class _Level:
+    """A level of one input while its votes come in.
+
+    Attributes:
+        classifier: the level's.
+        selected: the class.
+        request: where its votes come from.
+        counts: `[classes]` votes so far.
+        blank: its evidence before any vote.
+    """
+
+    classifier: NoisyClassifier
+    selected: int
+    request: VoteRequest
+    counts: npt.NDArray[np.int64]
+    blank: Evidence
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the votes so far are evidence of."""
+        runner_up = int(np.delete(self.counts, self.selected).max(initial=0))
+        return _with_counts(
+            self.blank, int(self.counts[self.selected]), runner_up, int(self.counts.sum())
+        )
+
+
+def _with_counts(evidence: Evidence, count: int, runner_up: int, n: int) -> Evidence:
+    counted = replace(evidence, count=count, runner_up=runner_up, n=n)
+    p_lower, p_upper = counted.interval
+    return replace(counted, p_lower=p_lower, p_upper=p_upper)
+
+
+def _unsettled(
+    active: Sequence[_Level], levels: Sequence[Sequence[_Level]], estimation: Estimation
+) -> list[_Level]:
+    """The levels whose further votes could change what their input's certificate says.
+
+    If the levels do as planned, the radius is at most the least that one of them can attain, so a
+    level is settled once its own radius is as good as that.
+    """
+    if estimation.stopping is None:
+        return list(active)
+    open_rows = {level.request.row for level in active}
+    attainable = {
+        row: min(_attainable(level, estimation.n) for level in levels[row]) for row in open_rows
+    }
+    return [
+        level
+        for level in active
+        if not estimation.stopping.settled(
+            proved_radius(level.evidence), attainable[level.request.row]
+        )
+    ]
+
+
+def _attainable(level: _Level, n: int) -> float:
+    """The radius that all `n` votes of a level prove if they go as well as is plausible."""
+    seen = level.evidence
+    count, runner_up = hoped_counts(seen.count, seen.runner_up, seen.n, n)
+    return proved_radius(_with_counts(seen, count, runner_up, n))

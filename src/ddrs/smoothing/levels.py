@@ -1,0 +1,88 @@
+"""The levels of a cascade, as options and records name them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import isfinite
+from typing import TypeVar
+
+from ddrs.errors import ConfigurationError
+
+__all__ = ["Levels"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The noise scales of a cascade and what a probability has to be above at each.
+
+    Args:
+        sigmas: noise scale of each level, none larger than the one before it.
+        p0: for each level, or one for all; at least 1/2, so that no two classes are above it.
+
+    Raises:
+        ConfigurationError: no levels, rising or impossible values, or another number of them.
+    """
+
+    sigmas: tuple[float, ...] = field(
+        default=(), metadata={"metavar": "S,S,...", "help": "Sigma of each level, falling."}
+    )
+    p0: tuple[float, ...] = field(
+        default=(0.5,),
+        metadata={
+            "metavar": "P,P,...",
+            "help": "The probability above which a level answers: one for each level, or one for "
+            "all. Default: 0.5.",
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not self.sigmas:
+            raise ConfigurationError("a cascade takes the sigma of each level: give --sigmas")
+        falling = all(one >= after for one, after in pairwise(self.sigmas))
+        if not falling or not all(sigma > 0 and isfinite(sigma) for sigma in self.sigmas):
+            raise ConfigurationError(
+                "the sigmas of a cascade must be positive and fall from level to level, got "
+                f"{list(self.sigmas)}"
+            )
+        if len(self.p0) not in (1, len(self.sigmas)):
+            raise ConfigurationError(
+                f"p0 must be one number, or one for each of {len(self.sigmas)} levels, got "
+                f"{list(self.p0)}"
+            )
+        if not all(0.5 <= p0 < 1 for p0 in self.p0):
+            raise ConfigurationError(f"p0 must be from 0.5 to below 1, got {list(self.p0)}")
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The p0 of each level."""
+        return self.per_level(self.p0)
+
+    @property
+    def initial(self) -> float:
+        """The sigma of the level that is asked first: the largest."""
+        return self.sigmas[0]
+
+    @property
+    def low(self) -> float:
+        """The least sigma."""
+        return self.sigmas[-1]
+
+    @property
+    def high(self) -> float:
+        """The largest sigma."""
+        return self.sigmas[0]
+
+    def per_level(self, values: Sequence[T]) -> tuple[T, ...]:
+        """One value for each level, of one for each or one for all.
+
+        Raises:
+            ConfigurationError: there is another number of them.
+        """
+        if len(values) not in (1, len(self.sigmas)):
+            raise ConfigurationError(
+                f"a cascade of {len(self.sigmas)} levels takes one classifier for all of them or "
+                f"one for each, got {len(values)}"
+            )
+        return tuple(values) if len(values) == len(self.sigmas) else (values[0],) * len(self.sigmas)

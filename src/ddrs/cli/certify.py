@@ -44,8 +44,6 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     given = given_options(context, values)
     settings = _read_settings(given.get("policy", CertifyJob.policy), given)
     job = CertifyJob(**read_options(CertifyJob, given), settings=settings)
-    if job.selection == "all" and not job.alternatives:
-        raise ConfigurationError("--selection all adds up several classifiers: give --alternative")
 
     from ddrs.engines.local.certify import certify_run
     from ddrs.evaluation.comparison import compare, render

@@ -6,6 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 KILLS ?= 500
 ALTERED ?= 20000
+LOAD ?= 50
 
 .PHONY: install demo test stress lint bench constraints clean
 
@@ -23,11 +24,12 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2
 
-# Hundreds of kills over the life of one store, thousands of lives of small ones, and thousands of
-# altered runs.
+# Hundreds of kills over the life of one store, thousands of lives of small ones, thousands of
+# altered runs; threads, stores that go back and answers that are asked for again under load.
 stress: install
-	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
-	  tests/memory/test_kills.py tests/memory/test_lifecycle.py tests/finished/test_damaged_runs.py
+	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) DDRS_LOAD=$(LOAD) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
+	  tests/memory/test_kills.py tests/memory/test_lifecycle.py tests/finished/test_damaged_runs.py \
+	  tests/memory/test_replaced.py tests/smoothing/test_threads.py
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -21,10 +21,12 @@ if TYPE_CHECKING:  # a fifth of a second of every start: imported where a table 
     import pyarrow as pa
 
 __all__ = [
+    "LIKE_URL",
     "cannot_write",
     "check_file",
     "clear_leftovers",
     "is_leftover",
+    "is_like_url",
     "made_beside",
     "read_parquet",
     "replacing",
@@ -33,6 +35,12 @@ __all__ = [
 ]
 
 KEPT_OF_NAME = 50  # characters, so that a long name does not become one that is too long
+LIKE_URL = (
+    r"(?:\w://|\w:/[^/\s]*:[^/\s]*@"
+    r"|(?<![\w/.])(?<!\w-)"
+    r"(?:postgres\w*/(?:/|[^/\s]*[:@])|(?:postgres|https?)[^/\s]*[:@]|(?:sqlite|memory):))"
+)
+"""A pattern of where a URL begins, also a malformed one and one that was taken for a path."""
 LEFTOVER = re.compile(r"\.[0-9a-f]{8}\.partial")
 
 
@@ -50,6 +58,12 @@ def check_file(path: str | Path) -> None:
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is a pipe, device or socket, not a file", str(path))
+
+
+def is_like_url(text: str | Path) -> bool:
+    """Whether what should name a file may be a URL, which may hold a password: do not repeat it."""
+    found = re.search(LIKE_URL, str(text), re.IGNORECASE)
+    return found is not None and not os.path.lexists(text)
 
 
 def write(path: str | Path, content: str | bytes, what: str) -> None:

@@ -161,3 +161,45 @@ def test_it_is_refused_in_one_line(
     assert len(err.splitlines()) == 1
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+SECRET = "pa55/w@rd"
+URLS = [
+    f"postgresql://user:{SECRET}@host/db?sslkey={SECRET}", f"postgres:user:{SECRET}@host",
+    f"postgresql//user:{SECRET}@host/db", f"postgresql:/user:{SECRET}@host/db",
+    f"https://host/file?token={SECRET}", f" POSTGRESQL+psycopg://u:{SECRET}@h/d",
+]  # fmt: skip
+TAKES_NO_URL = [
+    "table {}", "table log {}", "report {} --out out.html", "report log --out {}", "{}",
+    "demo --out {}", "demo {}", "memory {}", "memory import {} --memory sqlite:///m.db",
+    "memory export sqlite:///m.db --out {}", "memory stats sqlite:///m.db {}", "table --{}",
+    "certify --data {} --model m --out out", "certify --data digits --model {} --out out",
+    "certify --data digits --model m --out {}", CERTIFY + " --n {}", CERTIFY + " --weights {}",
+    "train --data {} --sigma 1 --out out", TRAIN + " --init {}", "table log --radii {}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", TAKES_NO_URL)
+def test_no_message_repeats_a_url(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log").write_text(LOG)
+    for url in URLS:
+        words = [word.replace("{}", url) for word in command.split()]
+        code, out, err = run(capsys, *words)
+        assert (code, out, len(err.splitlines())) == (2, "", 1), err
+        assert "URL" in err
+        assert not any(part in err for part in ("55", "rd", "host", "user"))
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_what_only_looks_like_a_url_and_is_there_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("memory:log").write_text(LOG)
+    assert run(capsys, "table", "memory:log")[0] == 0

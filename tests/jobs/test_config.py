@@ -89,9 +89,9 @@ def test_the_file_names_what_decides_results_and_nothing_else() -> None:
     assert "batch_size" not in record
 
 
-def test_selection_decides_nothing_for_one_classifier() -> None:
-    job = CertifyJob("digits", "m", sigma=0.5)
-    assert decided(replace(job, selection="all")) == decided(job)
+def test_several_classifiers_are_needed_to_select_together() -> None:
+    with pytest.raises(ConfigurationError, match=r"adds up several classifiers: give alternatives"):
+        CertifyJob("digits", "m", sigma=0.5, selection="all")
 
 
 @pytest.mark.parametrize(

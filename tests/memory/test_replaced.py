@@ -2,12 +2,15 @@
 
 The process that knows more than the store was told would otherwise give and store answers that
 contradict its own earlier ones, or decide by regions that are no longer there.
+
+DDRS_LOAD is how often a store under load goes back; `make stress` sets it to many times.
 """
 
 import os
 import signal
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -18,6 +21,7 @@ from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from support.nursery import Nursery
 
+LOAD = int(os.environ.get("DDRS_LOAD", "1"))
 REPLACED = "replaced by an older or another copy, and nothing was stored"
 
 
@@ -259,3 +263,46 @@ def test_a_server_that_comes_back_with_an_older_state_is_refused(postgres, nurse
         assert_refused(memory)
         assert_refused(same)
     assert_sound(store, 12)
+
+
+def ask(memory, seed, count=6):
+    """Claims at few points, where others claim at once: an answer is the same when asked again."""
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        point = random.integers(-20, -10, 2) / 2
+        claim = int(random.integers(0, 3)), float(random.random()) + 0.1
+        answer = memory.resolve(point, *claim)
+        again = memory.resolve(point, (claim[0] + 1) % 3, 5.0)
+        kept = memory.recall(point)
+        assert (answer.prediction, answer.radius) == (again.prediction, again.radius)
+        assert (answer.prediction, answer.radius) == (kept.prediction, kept.radius)
+
+
+def ask_by_itself(url, seed):
+    with Memory(url, timeout=120) as memory:
+        ask(memory, seed)
+
+
+@pytest.mark.parametrize("number", range(LOAD))
+def test_writers_at_once_that_ask_again_and_a_store_that_goes_back(store, number):
+    seeds = range(6 * number, 6 * number + 6)
+    with Memory(store.url, timeout=120) as memory:
+        children = [store.nursery.fork(ask_by_itself, store.url, seed) for seed in seeds[:3]]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda seed: ask(memory, seed), seeds[3:]))
+        assert [store.nursery.wait(child) for child in children] == [0] * 3
+        assert memory.audit().ok
+    store.keep()
+    with Memory(store.url, timeout=120) as one, Memory(store.url, timeout=120) as two:
+        with ThreadPoolExecutor(2) as pool:
+            learn = [
+                pool.submit(memory.resolve_many, line(first, 5), [1] * 5, [1.0] * 5)
+                for memory, first in ((one, 1000), (two, 1010))
+            ]
+        assert [len(each.result()) for each in learn] == [5, 5]
+        store.go_back()
+        by_another_process(store, 1050, 3 + 4 * (number % 4), 2)
+        assert_refused(one)
+        assert_refused(two)
+    with Memory(store.url) as memory:
+        assert memory.audit().ok

@@ -257,3 +257,12 @@ def test_a_log_with_a_column_of_sigmas_has_them(tmp_path: Path) -> None:
     (log,) = write_logs(tmp_path, {"a": "label,predict,radius,sigma\n3,3,1,.5\n3,3,1,.25\n"})
 
     assert read_run(log).sigmas == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_not_repeated(kind):
+    for url in ("postgresql://user:secret@host/db?password=secret", "https://host/x?key=secret"):
+        for read in (read_rows, read_run, lambda path: read_runs([path])):
+            with pytest.raises(DataError, match="looks like a URL") as caught:
+                read(kind(url))
+            assert "secret" not in str(caught.value)

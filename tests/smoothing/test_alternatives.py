@@ -171,6 +171,8 @@ def test_what_cannot_choose_is_refused():
         smoothed([TABLES[0], Table(8, 4)], 4)
     with pytest.raises(ConfigurationError, match="selection must be one of first, all, got 'sum'"):
         smoothed(TABLES, 4, selection="sum")
+    with pytest.raises(ConfigurationError, match="adds up several classifiers"):
+        smoothed(TABLES[0], 4, selection="all")
     with pytest.raises(ConfigurationError, match="one or more"):
         Alternatives([], FixedSigma(0.5), 10)
     with pytest.raises(ConfigurationError, match="the model must be a torch"):

@@ -1,5 +1,9 @@
-"""Threads that share a smoothed classifier, or a network, get what one alone gets."""
+"""Threads that share a smoothed classifier, or a network, get what one alone gets.
 
+DDRS_LOAD is how often they do so; `make stress` sets it to many times.
+"""
+
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +14,7 @@ from ddrs import Memory, SearchSigma, SmoothedClassifier
 from ddrs.errors import ModelError
 from support.classifiers import Normalised
 
+LOAD = int(os.environ.get("DDRS_LOAD", "1"))
 X = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(3))
 
 
@@ -33,9 +38,10 @@ def smoothed(model, **options):
     return SmoothedClassifier(model, 3, sigma=0.4, n=150, n0=10, seed=1, batch_size=32, **options)
 
 
+@pytest.mark.parametrize("number", range(LOAD))
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("shared", [True, False], ids=["one classifier", "one network"])
-def test_votes_are_those_of_one_thread(shared, compile):
+def test_votes_are_those_of_one_thread(shared, compile, number):
     if compile:
         pytest.importorskip("openvino")
     model = network()
@@ -58,7 +64,8 @@ def test_votes_are_those_of_one_thread(shared, compile):
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
 
-def test_a_memory_that_threads_share_stays_sound():
+@pytest.mark.parametrize("number", range(LOAD))
+def test_a_memory_that_threads_share_stays_sound(number):
     model = network()
     x = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(5))
     with Memory("memory://") as memory:

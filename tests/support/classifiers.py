@@ -85,7 +85,7 @@ class Recorder(nn.Module):
     The batches of the check before the first vote are not among them.
     """
 
-    CHECK = (3, 1, 2)
+    CHECK = (3, 1)
 
     def __init__(self, model: nn.Module, limit: float = float("inf")) -> None:
         super().__init__()
@@ -95,9 +95,9 @@ class Recorder(nn.Module):
 
     @property
     def batches(self) -> list[int]:
-        for start in range(len(self._batches) - 2):
-            if tuple(self._batches[start : start + 3]) == self.CHECK:
-                return self._batches[:start] + self._batches[start + 3 :]
+        for start in range(len(self._batches) - 1):
+            if tuple(self._batches[start : start + 2]) == self.CHECK:
+                return self._batches[:start] + self._batches[start + 2 :]
         return self._batches
 
     @property

@@ -49,6 +49,8 @@ def test_cost_of_a_run():
         ({"noise": "laplace"}, "noise must be one of"),
         ({"schedule": "zigzag"}, "schedule must be one of"),
         ({"schedule": "step"}, "milestones"),
+        ({"gamma": 0.5}, "gamma is of the schedule step, not of one-cycle"),
+        ({"schedule": "cosine", "gamma": 0.2}, "gamma is of the schedule step, not of cosine"),
         ({"precision": "fp16"}, "precision must be one of"),
         ({"sigma": -0.1}, "sigma"),
         ({"sigma": float("nan")}, "sigma"),

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
+from ddrs.cli.terminal import say, say_lines
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.ways import WAYS, WayName, way_settings
@@ -15,8 +15,6 @@ from ddrs.jobs.ways import WAYS, WayName, way_settings
 __all__ = ["EPILOG", "certify"]
 
 EPILOG = "Example:  ddrs certify --data digits --model runs/model --policy search --out runs/new"
-
-_messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _settings_by_option() -> dict[str, dict[WayName, Option]]:
@@ -46,8 +44,6 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     given = given_options(context, values)
     settings = _read_settings(given.get("policy", CertifyJob.policy), given)
     job = CertifyJob(**read_options(CertifyJob, given), settings=settings)
-    if job.selection == "all" and not job.alternatives:
-        raise ConfigurationError("--selection all adds up several classifiers: give --alternative")
 
     from ddrs.engines.local.certify import certify_run
     from ddrs.evaluation.comparison import compare, render
@@ -57,19 +53,21 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     summary = certify_run(job, out)
     unrecorded = summary.memory.unrecorded
     if unrecorded:
-        _messages.print(
+        say(
             f"note: {unrecorded} inputs are in no region of the read-only memory: their classes "
-            "are not recorded, and their radius is 0"
+            "are not recorded, and their radius is 0",
+            error=True,
         )
     elif not summary.sound_together:
-        _messages.print(
+        say(
             "note: sigma or the classifier differs between inputs and the memory is off, so these "
-            "certificates are not sound together"
+            "certificates are not sound together",
+            error=True,
         )
     elif job.policy == "cascade":
         _messages.print("note: the certificates of a cascade hold by themselves, without a memory")
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
-    typer.echo(render(shown))
+    say_lines(render(shown))
 
 
 def _read_settings(policy: WayName, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
 from ddrs.cli.entry import INTERRUPTED, interruption
 from ddrs.cli.options import RADII, Radii, Runs, numbers
-from ddrs.cli.parsing import Command, UsageError
+from ddrs.cli.parsing import Command, UsageError, without_url
+from ddrs.cli.terminal import say, say_lines
+from ddrs.display.foreign import markdown_text
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.evaluation.comparison import Format
 from ddrs.version import __version__
@@ -37,7 +38,6 @@ app = typer.Typer(
 app.add_typer(memory_commands.app, name="memory")
 FEW = 3  # of the logs that are passed over, with the reason
 _LIKE_URL = re.compile(r"\s*(postgres|sqlite:|memory:)|.*(@|password)", re.IGNORECASE)
-_messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -48,7 +48,7 @@ def _root(
 ) -> None:
     """Certified robustness for any PyTorch classifier, with the noise level chosen per input."""
     if version:
-        typer.echo(f"ddrs {__version__}")
+        say(f"ddrs {__version__}")
         raise typer.Exit()
 
 
@@ -62,8 +62,9 @@ def demo(
     from ddrs.demo import run_demo
 
     made = run_demo(out)
-    typer.echo(f"\n{made.table}\n")
-    typer.echo(f"table: {made.table_file}\nfigure: {made.figure_file}")
+    say_lines(f"\n{made.table}\n")
+    say(f"table: {made.table_file}")
+    say(f"figure: {made.figure_file}")
 
 
 app.command(cls=Command, epilog=training.EPILOG)(training.train)
@@ -115,12 +116,12 @@ def table(
     found, passed_over = readable_runs(runs)
     _say_passed_over(passed_over)
     if not choose:
-        typer.echo(render(compare(found, wanted), format))
+        say_lines(render(compare(found, wanted), format))
         return
     choice = choosing.choose(found, n=n, alpha=alpha)
-    typer.echo(render(choice.figures(found, wanted), format))
+    say_lines(render(choice.figures(found, wanted), format))
     if format == "markdown":
-        typer.echo(f"\n{choice.note}")
+        say_lines(f"\n{markdown_text(choice.note, None)}")
     else:
         _say(choice.note)
 
@@ -140,7 +141,7 @@ def report(
     wanted = numbers("--radii", radii)
     check_radii(wanted)
     _say_passed_over(write_report(runs, out, wanted))
-    typer.echo(f"report: {out}")
+    say(f"report: {out}")
 
 
 @app.command(
@@ -191,16 +192,16 @@ def audit(
     check_seed(seed or 0)
     report = audit_memory(target) if is_memory else audit_run(target, memory)
     for violation in report.violations:
-        typer.echo(f"violation: {violation}")
+        say(f"violation: {violation}")
     verdict = f"{len(report.violations)} violations" if report.violations else "sound"
     if not report.whole:
         verdict += (
             " but for its memory, a server that was not connected to: name it with --memory URL"
         )
     name = shown_url(target) if is_memory else target
-    typer.echo(f"{name}: {report.entries} entries, {verdict}")
+    say(f"{name}: {report.entries} entries, {verdict}")
     if orders is not None:
-        typer.echo(f"\n{orders_table(reorder(target, orders, seed=seed or 0))}")
+        say_lines(f"\n{orders_table(reorder(target, orders, seed=seed or 0))}")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -217,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as error:
         code = error.exit_code
         if type(error).__name__ != "NoArgsIsHelpError":  # which has shown the help
-            _say(f"error: {error.format_message()}")
+            _say(f"error: {without_url(error.format_message())}")
     except (DDRSError, OSError) as error:
         if "--debug" in words:
             raise
@@ -238,7 +239,7 @@ def _say_passed_over(logs: dict[Path, str]) -> None:
 
 
 def _say(text: str) -> None:
-    _messages.print(" ".join(text.split()), markup=False)
+    say(" ".join(text.split()), error=True)
 
 
 def _in_words(error: OSError) -> str:

@@ -36,6 +36,7 @@ def main() -> None:
         handler = _Interruption(sys.argv[1:])
         signal.signal(signal.SIGINT, handler)
         sys.unraisablehook = handler.unraisable
+    sys.excepthook = _traceback
     from ddrs.cli.commands import main as run
 
     run()
@@ -51,6 +52,15 @@ def interruption(words: Sequence[str]) -> str:
     command = " ".join(names[: 2 if names[:1] == ["memory"] else 1])
     kept = "what was there is kept" if "--dry-run" in words else _KEPT.get(command)
     return f"interrupted; {kept or 'what was there is kept'}"
+
+
+def _traceback(kind: type[BaseException], error: BaseException, where: object) -> None:
+    """Python's hook for errors that nobody caught; what they say may be a stranger's."""
+    import traceback
+
+    from ddrs.cli.terminal import say_lines
+
+    say_lines("".join(traceback.format_exception(error)).rstrip("\n"), error=True)
 
 
 class _Interruption:

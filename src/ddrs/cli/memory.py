@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ddrs.cli.parsing import Command
+from ddrs.cli.terminal import say, say_lines
 from ddrs.errors import ConfigurationError
 
 __all__ = ["app"]
@@ -36,7 +37,8 @@ def stats(url: Url) -> None:
         ProgressBar("read", len(memory), "entries") as bar,
     ):
         found = statistics(memory, bar.advance)
-    typer.echo(f"{shown_url(url)}\n\n{statistics_table(found)}")
+    say(shown_url(url))
+    say_lines(f"\n{statistics_table(found)}")
 
 
 @app.command(
@@ -58,7 +60,7 @@ def export(
         ProgressBar("export", len(memory), "entries") as bar,
     ):
         made = export_entries(memory, out, bar.advance)
-    typer.echo(f"{out}: {made.head.count} entries")
+    say(f"{out}: {made.head.count} entries")
 
 
 @app.command(
@@ -83,4 +85,4 @@ def import_(
         rehearse(export, bar.advance)  # before a memory is made: one that fails leaves none
         with Memory(memory, export.norm) as opened:
             fill(export, opened, bar.advance)
-    typer.echo(f"{shown}: {export.head.count} entries")
+    say(f"{shown}: {export.head.count} entries")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ddrs.display.foreign import visible
 from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["orders_table", "statistics_table"]
 
 DIGITS = 4
+LONGEST = 200  # characters of what a file says of itself
 ABOUT = ("norm", "shape", "noise", "model_digest")
 
 
@@ -30,8 +32,8 @@ def statistics_table(found: "Statistics") -> str:
         f"inherited: {inherited.entries} entries, {inherited.changed} of them of another class "
         f"than claimed; {inherited.gained:.{DIGITS}g} of radius gained in all, "
         f"{inherited.lost:.{DIGITS}g} lost",
-        *(f"{key.replace('_', ' ')}: {found.about.get(key, '-')}" for key in ABOUT),
-        f"head: {found.head.count} entries, chain {found.head.chain or '-'}",
+        *(f"{key.replace('_', ' ')}: {_text(found.about.get(key))}" for key in ABOUT),
+        f"head: {found.head.count} entries, chain {_text(found.head.chain)}",
     ]
     return "\n".join(lines)
 
@@ -56,6 +58,11 @@ def _group(name: str, group: "Group") -> list[str]:
     counts = (group.entries, group.own, group.trimmed, group.inherited)
     radii = (group.least, group.median, group.mean, group.largest)
     return [name, *map(str, counts), *(rounded_down(radius, DIGITS) for radius in radii)]
+
+
+def _text(value: object) -> str:
+    """What a file says of itself; it is a stranger's."""
+    return visible(str(value or "-"), LONGEST)
 
 
 def _values(range_: "Range") -> tuple[float, ...]:

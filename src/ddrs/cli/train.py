@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
+from ddrs.cli.terminal import say
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.train import TrainJob
 from ddrs.training.config import TrainingConfig, preset
@@ -27,8 +28,6 @@ EPILOG = """Examples:
 
   torchrun --nproc-per-node 2 -m ddrs train ...   (several processes or GPUs)
 """
-
-_messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _options() -> Iterator[Option]:
@@ -73,11 +72,11 @@ def train(
     if dry:
         found = dry_run(job)
         if first:
-            typer.echo(_estimated(found))
+            say(_estimated(found))
         return
-    summary = train_run(job, out, on_message=_messages.print)
+    summary = train_run(job, out, on_message=partial(say, error=True))
     if first:
-        typer.echo(f"{out}: {_done(summary)}")
+        say(f"{out}: {_done(summary)}")
 
 
 def _training(preset_name: str | None, given: dict[str, Any]) -> TrainingConfig:

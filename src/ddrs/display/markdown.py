@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from ddrs.display.foreign import markdown_text
+
 __all__ = ["table"]
 
 NARROWEST = 2  # of a column: its rule needs a colon and a dash
@@ -17,8 +19,8 @@ def table(header: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1
 
     Args:
         header: the name of each column.
-        rows: the cells of each line, as many as there are columns. Any text will do: white space
-            is collapsed, so that a cell is one line, and `|` is written as `\|`.
+        rows: the cells of each line, as many as there are columns. Any text will do, a stranger's
+            too (`markdown_text`): it is one line and ends no column.
         left: how many columns, from the first, hold words and are set flush left; the others hold
             numbers and are set flush right.
 
@@ -28,7 +30,7 @@ def table(header: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1
     Raises:
         ValueError: a row whose number of cells is not that of the columns.
     """
-    lines = [[_cell(text) for text in row] for row in (header, *rows)]
+    lines = [[markdown_text(text) for text in row] for row in (header, *rows)]
     widths = [max(NARROWEST, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = [
         f":{'-' * (width - 1)}" if number < left else f"{'-' * (width - 1)}:"
@@ -43,7 +45,3 @@ def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
         for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return f"| {' | '.join(padded)} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")

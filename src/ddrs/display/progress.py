@@ -15,6 +15,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ddrs.display.foreign import visible
+
 __all__ = ["ProgressBar", "duration"]
 
 
@@ -33,17 +35,17 @@ class ProgressBar:
         self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False
     ) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", style="bold"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=10),
             TaskProgressColumn(),
             _Throughput(unit),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=Console(stderr=True),
             disable=quiet,
             speed_estimate_period=60.0,
         )
-        self._task = self._progress.add_task(title, total=total, completed=done, note="")
+        self._task = self._progress.add_task(visible(title), total=total, completed=done, note="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -67,11 +69,11 @@ class ProgressBar:
 
     def restart(self, title: str, total: int) -> None:
         """Begin again, with other work."""
-        self._progress.reset(self._task, description=title, total=total)
+        self._progress.reset(self._task, description=visible(title), total=total)
 
     def note(self, text: str) -> None:
         """Show a short text behind the bar."""
-        self._progress.update(self._task, note=text)
+        self._progress.update(self._task, note=visible(text))
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from ddrs.display.foreign import csv_text, markdown_text, visible
 from ddrs.display.markdown import table
 from ddrs.display.rounding import rounded_down, rounded_up
 from ddrs.errors import ConfigurationError, InputError
@@ -22,6 +23,7 @@ __all__ = ["Comparison", "Format", "compare", "marked", "notes", "render"]
 Format = Literal["markdown", "csv", "json"]
 
 UNKNOWN = "-"
+LONGEST = 200  # characters of a text in a note
 NOT_TOGETHER = "*"
 """The mark of a run whose certificates are not sound together."""
 OTHER_INPUTS = "#"
@@ -118,7 +120,8 @@ def render(comparisons: Sequence[Comparison], format: Format = "markdown") -> st
         ConfigurationError: another format.
     """
     if format == "json":
-        return json.dumps([asdict(one) for one in comparisons], indent=2)
+        text = json.dumps([asdict(one) for one in comparisons], indent=2)
+        return text.replace("\x7f", r"\u007f")  # the one control character that is left as it is
     if format == "csv":
         return _csv(comparisons)
     if format == "markdown":
@@ -228,13 +231,14 @@ def _record(one: Comparison) -> dict[str, Any]:
                 record[f"certified_{radius}_low"] = low
                 record[f"certified_{radius}_high"] = high
         elif key != "certified_accuracy_interval":
-            record[key] = value
+            record[key] = csv_text(value) if isinstance(value, str) else value
     return record
 
 
 def _markdown(comparisons: Sequence[Comparison]) -> str:
     cells = [_cells(one) for one in comparisons]
-    return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{notes(comparisons)}"
+    below = markdown_text(notes(comparisons), None)
+    return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{below}"
 
 
 def _cells(one: Comparison) -> dict[str, str]:
@@ -261,7 +265,7 @@ def _votes(one: Comparison) -> str:
     """The estimation votes per input of a run."""
     if one.question is None:
         return _recorded(one.n)
-    return f"{AT_MOST} {_recorded(one.n_at_most)} ({one.question})"
+    return f"{AT_MOST} {_recorded(one.n_at_most)} ({_recorded(one.question)})"
 
 
 def _distinct(texts: Iterable[str]) -> str:
@@ -270,4 +274,4 @@ def _distinct(texts: Iterable[str]) -> str:
 
 
 def _recorded(value: object) -> str:
-    return "not recorded" if value is None else str(value)
+    return "not recorded" if value is None else visible(str(value), LONGEST)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddrs.display.foreign import visible
 from ddrs.display.plots import COLOURS, INK, STYLES, plain, write_figure
 from ddrs.display.rounding import rounded_down
 from ddrs.errors import InputError
@@ -25,6 +26,7 @@ __all__ = ["certified_accuracy_figure", "draw_certified_accuracy"]
 
 GOLDEN_RATIO = 0.618033988749895
 MOST_DRAWN = 40  # runs; more could not be told apart, and a picture has a largest height
+LONGEST = 200  # characters of a name
 LONGEST_NAME = 30  # characters of a name beside its sigmas; the legend has all of it
 
 
@@ -86,7 +88,7 @@ def _draw_curve(axes: "Axes", position: int, run: EvaluatedRun) -> None:
     # A radius that is reached still counts at itself: steps go down just after it ("pre"), and
     # past the largest radius nothing is certified.
     x = np.append(radii, radii[-1])
-    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {run.name}"
+    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {visible(run.name, LONGEST)}"
     colour = COLOURS[position % len(COLOURS)]
     style = STYLES[position // len(COLOURS) % len(STYLES)]
     axes.step(
@@ -104,7 +106,7 @@ def _draw_curve(axes: "Axes", position: int, run: EvaluatedRun) -> None:
 def _draw_sigmas(axes: "Axes", runs: Sequence[EvaluatedRun]) -> None:
     largest = 0.0
     for position, run in enumerate(runs):
-        name, sigmas = run.name, run.sigmas
+        name, sigmas = visible(run.name, LONGEST), run.sigmas
         short = name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
         text = f"{short}: sigma not recorded"
         if sigmas is not None:

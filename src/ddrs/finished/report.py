@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ddrs.display.foreign import visible
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
@@ -180,6 +181,7 @@ def report_page(
         ConfigurationError: a radius that is negative or not a number.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     radii = list(radii)
     runs = [one.run for one in reported]
@@ -189,6 +191,7 @@ def report_page(
     environment = Environment(
         loader=PackageLoader("ddrs.finished", ""),
         autoescape=True,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -205,12 +208,17 @@ def report_page(
         ],
         notes=notes(comparisons),
         passed_over=passed_over,
-        figure=base64.b64encode(picture(figure)).decode("ascii"),
+        figure=Markup(base64.b64encode(picture(figure)).decode("ascii")),
         reported=reported,
         guarantees=GUARANTEES,
         version=__version__,
     )
     return page
+
+
+def _shown(value: object) -> object:
+    """A value of the page: a stranger's text becomes visible, and is escaped after that."""
+    return visible(value) if type(value) is str else value
 
 
 def _figures(

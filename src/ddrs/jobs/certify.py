@@ -151,7 +151,7 @@ class CertifyJob:
             )
         for name in self.settings:
             self._check_setting(name)
-        check_selection(self.selection)
+        check_selection(self.selection, 1 + len(self.alternatives))
         if self.noise not in NOISES:
             raise ConfigurationError(f"noise must be one of {', '.join(NOISES)}, got {self.noise}")
         if self.limit is not None and self.limit < 1:

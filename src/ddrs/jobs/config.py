@@ -134,7 +134,7 @@ class CertifyConfig:
         decided: dict[str, Any] = {
             "policy": policy,
             "memory": memory,
-            "selection": job.selection if job.alternatives else "first",  # one decides nothing
+            "selection": job.selection,
             "inputs": inputs,
             "num_classes": alternatives.classifiers[0].num_classes,
             "model_digest": alternatives.digest,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from ddrs.errors import DataError, one_line
-from ddrs.files import check_file
+from ddrs.files import check_file, is_like_url
 from ddrs.proof.certificate import Certificate
 from ddrs.runs.checking import check_values, row_checks, shown
 from ddrs.runs.decoding import read_json
@@ -99,6 +99,7 @@ def read_rows(path: str | Path) -> Sequence[Row]:
         DataError: it is neither, or is damaged.
     """
     run = Path(path)
+    _refuse_url(run)
     if not run.is_dir():
         return read_log(run)
     table = _read_table(run)
@@ -257,7 +258,13 @@ def summary_json(run: Path) -> object:
         raise DataError(f"{file} is not readable JSON: {error}") from error
 
 
+def _refuse_url(path: Path) -> None:
+    if is_like_url(path):  # which may hold a password, so that no message repeats it
+        raise DataError("a run directory or a log is wanted, and what was given looks like a URL")
+
+
 def _evaluated(path: Path, name: str) -> EvaluatedRun:
+    _refuse_url(path)
     if not path.is_dir():
         log = read_published(path)
         return EvaluatedRun(name, log.rows, None, log, path)

@@ -58,7 +58,7 @@ class Alternatives(Bases):
 
     Raises:
         ConfigurationError: no classifiers, the same one twice, no votes to select the class, a
-            policy that cannot choose among several, or an unknown selection.
+            policy that cannot choose among several, or an unknown selection; also `"all"` of one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Alternatives(Bases):
         n0: int,
         selection: Selection = "first",
     ) -> None:
-        check_selection(selection)
+        check_selection(selection, len(classifiers))
         if n0 < 1:
             raise ConfigurationError(f"n0 must be at least 1 vote, got n0={n0}")
         digests = [classifier.digest for classifier in classifiers]

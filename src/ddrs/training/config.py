@@ -15,7 +15,7 @@ from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
 from ddrs.sigma.policy import check_range
 from ddrs.training.objectives.methods import METHODS, Method, check_options, objective_class
-from ddrs.training.schedules import Schedule, check_milestones
+from ddrs.training.schedules import GAMMA, Schedule, check_milestones
 from ddrs.training.sigmas import SIGMA_PANEL, DataDependent
 
 if TYPE_CHECKING:  # it loads torch, which takes a second: a training is described without it
@@ -43,7 +43,7 @@ class TrainingConfig:
         lr: the schedule's highest learning rate.
         schedule: how the learning rate changes (`Schedule`).
         milestones: epochs after which `"step"` lowers the learning rate.
-        gamma: factor by which it does.
+        gamma: factor by which it does; another than the default is for `"step"` only.
         nesterov: Nesterov's momentum instead of the usual one.
         weight_decay: l2 penalty on the weights.
         augment: flip images and crop them at random.
@@ -139,7 +139,7 @@ class TrainingConfig:
         },
     )
     gamma: float = field(
-        default=0.1,
+        default=GAMMA,
         metadata={
             "metavar": "G",
             "help": "Factor of step.",

@@ -11,11 +11,14 @@ if TYPE_CHECKING:  # torch takes a second to load: imported where a schedule is 
 
     from ddrs.training.config import TrainingConfig
 
-__all__ = ["Schedule", "check_milestones", "make_schedule"]
+__all__ = ["GAMMA", "Schedule", "check_milestones", "make_schedule"]
 
 Schedule = Literal["one-cycle", "cosine", "step"]
 """`"one-cycle"` rises from lr/25 over the first 30 % and then falls to next to nothing, `"cosine"`
 falls from lr to 0, `"step"` is lr times gamma for each milestone."""
+
+GAMMA = 0.1
+"""The factor of `"step"` where none is given."""
 
 
 def make_schedule(optimizer: "Optimizer", config: "TrainingConfig", steps: int) -> "LRScheduler":
@@ -48,6 +51,10 @@ def check_milestones(
         if milestones:
             raise ConfigurationError(
                 f"milestones are for the schedule step, not {schedule}: choose one of the two"
+            )
+        if gamma != GAMMA:
+            raise ConfigurationError(
+                f"gamma is of the schedule step, not of {schedule}: leave one of them out"
             )
         return
     if not milestones or list(milestones) != sorted({*milestones}):

@@ -95,8 +95,6 @@ def test_whose_votes_select_the_class_decides_results(tmp_path: Path) -> None:
         assert both["votes"] - both["n"] == first["votes"] - first["n"] + first["n0"]  # type: ignore[operator]
     with pytest.raises(RunError):
         certify_run(asked, tmp_path / "all", quiet=True)
-    certify_run(replace(job(data), selection="all"), tmp_path / "one", quiet=True)
-    certify_run(job(data), tmp_path / "one", quiet=True)  # of one classifier it decides nothing
 
 
 def test_an_alternative_that_does_not_fit_leaves_no_run_behind(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
             error=True,
         )
     elif job.policy == "cascade":
-        _messages.print("note: the certificates of a cascade hold by themselves, without a memory")
+        say("note: the certificates of a cascade hold by themselves, without a memory", error=True)
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
     say_lines(render(shown))
 

@@ -6,11 +6,14 @@ from .proof.certify import recompute_radius
 from .sigma.fixed import FixedSigma
 from .sigma.gradient import GradientSigma
 from .sigma.search import SearchSigma
+from .smoothing.calibrating import calibrate
+from .smoothing.calibration import Calibration
 from .smoothing.classifier import SmoothedClassifier
 from .version import __version__
 
 __all__ = [
     "ABSTAIN",
+    "Calibration",
     "Certificate",
     "FixedSigma",
     "Gaussian",
@@ -20,6 +23,7 @@ __all__ = [
     "SmoothedClassifier",
     "Uniform",
     "__version__",
+    "calibrate",
     "errors",
     "evaluation",
     "recompute_radius",

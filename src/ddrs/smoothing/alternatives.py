@@ -59,7 +59,8 @@ class Alternatives:
 
     Raises:
         ConfigurationError: no classifiers, the same one twice, no votes to select the class, a
-            policy that cannot choose among several, or an unknown selection.
+            policy that cannot choose among several, an unknown selection, or a policy whose
+            calibration is of other classifiers or noise.
     """
 
     def __init__(
@@ -82,6 +83,9 @@ class Alternatives:
                 "to choose among classifiers takes a policy that looks at each input, such as "
                 "SearchSigma; a fixed sigma takes one classifier"
             )
+        calibration = getattr(policy, "calibration", None)
+        if calibration is not None:
+            calibration.check(classifiers)
         self.classifiers = classifiers
         self.policy = policy
         self.n0 = n0

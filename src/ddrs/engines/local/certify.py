@@ -11,9 +11,11 @@ import torch
 from ddrs import data, models
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
+from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation.summary import summarise
+from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.checks import check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
@@ -21,6 +23,7 @@ from ddrs.memory.memory import Memory
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import Run
+from ddrs.runs.files import CALIBRATION
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.summary import Summary
 from ddrs.runs.table import read_summary
@@ -28,7 +31,7 @@ from ddrs.smoothing.alternatives import Alternatives
 from ddrs.smoothing.classifier import SmoothedClassifier
 from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["certify_run"]
+__all__ = ["certify_run", "load_classifiers"]
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Summary:
@@ -46,9 +49,19 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         DDRSError: nothing was skipped and every row before the error is kept.
     """
     dataset = data.load(job.data, job.split)
-    alternatives = _load_alternatives(job, dataset)
-    config = CertifyConfig.of(job, alternatives, min(len(dataset), job.limit or len(dataset)))
+    job = as_calibrated(job, out)
+    inputs = min(len(dataset), job.limit or len(dataset))
+    classifiers, trained = load_classifiers(job, dataset)
+    policy = job.build_policy(trained[0])
+    sigmas = [each or policy.initial for each in trained]
+    calibration = calibration_for(job, dataset, inputs, classifiers, sigmas, out, quiet=quiet)
+    if calibration is not None:
+        policy = replace(policy, calibration=calibration)  # type: ignore[type-var]
+    alternatives = Alternatives(classifiers, policy, job.n0, job.selection)
+    config = CertifyConfig.of(job, alternatives, inputs)
     with Run(out, config) as run:
+        if calibration is not None:
+            calibration.save(run.path / CALIBRATION)
         finished = read_summary(run.path)
         if finished is not None:
             return finished
@@ -62,16 +75,21 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         return summary
 
 
-def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
-    """The classifiers of a job, tried on one input, and the policy that chooses their sigma."""
+def load_classifiers(
+    job: CertifyJob | CalibrateJob, dataset: Dataset
+) -> tuple[list[NoisyClassifier], list[float | None]]:
+    """The classifiers of a job, tried on one input, and the noise that each was trained with.
+
+    Raises:
+        DDRSError: one cannot be loaded, or does not go with the data.
+    """
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
     loaded = [
         models.load(spec, weights, num_classes=dataset.num_classes) for spec, weights in specs
     ]
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
-    trained = loaded[0].sigma if loaded[0].noise in (None, job.noise) else None
-    policy = job.build_policy(trained)
+    trained = [each.sigma if each.noise in (None, job.noise) else None for each in loaded]
     classifiers = [
         NoisyClassifier(
             each.module,
@@ -86,7 +104,7 @@ def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
     for classifier in classifiers:
         with frozen(classifier.model):
             classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
-    return Alternatives(classifiers, policy, job.n0, job.selection)
+    return classifiers, trained
 
 
 def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from ddrs.cli.calibrate import calibration_text
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob, policy_settings
@@ -45,7 +47,10 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     """Certify the inputs of a dataset; stopped at any moment, the same command goes on."""
     given = given_options(context, values)
     settings = _read_settings(given.get("policy", CertifyJob.policy), given)
-    job = CertifyJob(**read_options(CertifyJob, given), settings=settings)
+    asked = read_options(CertifyJob, given)
+    if asked.get("policy", CertifyJob.policy) != "fixed":
+        asked.setdefault("calibration", "auto")
+    job = CertifyJob(**asked, settings=settings)
     if job.selection == "all" and not job.alternatives:
         raise ConfigurationError("--selection all adds up several classifiers: give --alternative")
 
@@ -55,6 +60,7 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     from ddrs.runs.table import read_run
 
     summary = certify_run(job, out)
+    _tell_calibration(job, out)
     unrecorded = summary.memory.unrecorded
     if unrecorded:
         _messages.print(
@@ -68,6 +74,25 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
         )
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
     typer.echo(render(shown))
+
+
+def _tell_calibration(job: CertifyJob, out: Path) -> None:
+    """Say what limited sigma, and what it cost, or that nothing did."""
+    from ddrs.runs.files import CALIBRATION
+    from ddrs.smoothing.calibration import Calibration
+
+    if job.policy == "fixed":
+        return
+    if (out / CALIBRATION).exists():
+        text = calibration_text(Calibration.load(out / CALIBRATION))
+    elif job.calibration == "auto":
+        text = (
+            "note: sigma has no calibration: the run was made without, or there are no inputs that "
+            "it does not certify; `ddrs calibrate` makes one from others"
+        )
+    else:
+        text = "note: sigma has no calibration: a network may answer one class for everything"
+    _messages.print(text, markup=False)
 
 
 def _read_settings(policy: PolicyName, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -219,6 +219,8 @@ class CertifyConfig:
             "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
             "n_at_most": self.n,
             "question": None if rule is None else str(rule),
+            "start": None if self.alone else self.policy.initial,
+            "calibration": None if self.guard is None else self.guard.high,
         }
 
     @property
@@ -301,6 +303,8 @@ class SummarySettings(TypedDict):
     radii: Sequence[float]
     n_at_most: int
     question: str | None
+    start: float | None
+    calibration: float | None
 
 
 def _policy(data: object) -> Policy:

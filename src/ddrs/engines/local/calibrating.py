@@ -95,7 +95,9 @@ def calibrate_on(
 ) -> Calibration:
     """Calibrate with these inputs of a dataset; arguments as in `calibrate_classifiers`."""
     inputs = Inputs.of(torch.stack([dataset[index][0] for index in indices]), seed)
-    steps = [len(sigma_grid(sigma, high=None if high is None else max(high, sigma))) for sigma in sigmas]
+    steps = [
+        len(sigma_grid(sigma, high=None if high is None else max(high, sigma))) for sigma in sigmas
+    ]
     with ProgressBar("calibrate", sum(steps) * votes * len(inputs), "votes", quiet=quiet) as bar:
         for classifier in classifiers:
             classifier.on_votes = bar.advance

@@ -19,6 +19,7 @@ from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.checks import check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
+from ddrs.jobs.null import null_accuracy
 from ddrs.memory.memory import Memory
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
@@ -70,7 +71,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             _check_what_is_done(run, dataset, memory)
             _certify_rest(smoothed, dataset, run, quiet)
             entries = None if memory is None else len(memory)
-        summary = _summary(run, entries)
+        summary = _summary(run, entries, dataset)
         run.finish(summary)
         return summary
 
@@ -219,11 +220,14 @@ def _certify_group(
     ]
 
 
-def _summary(run: Run[CertifyConfig], memory_entries: int | None) -> Summary:
-    rows = run.rows()
+def _summary(run: Run[CertifyConfig], memory_entries: int | None, dataset: Dataset) -> Summary:
+    rows, settings = run.rows(), run.config.summary_settings
+    norm = run.config.smoothing_noise.norm
+    remembered = memory_entries is not None
     return summarise(
         rows,
         seconds=sum(row.seconds or 0.0 for row in rows),
         memory_entries=memory_entries,
-        **run.config.summary_settings,
+        null=null_accuracy(rows, dataset, norm, settings["radii"]) if remembered else None,
+        **settings,
     )

@@ -36,8 +36,8 @@ class CertifyJob:
 
     The `help` of each field says what it is. Beyond that: `memory` is a URL, `"run"`, `"none"` or
     `"auto"`, which is `"run"` where sigma is chosen per input and `"none"` elsewhere; `sigma` is
-    by default what the model was trained with; `calibration` is a path, `"none"` or `"auto"`, which is
-    what the command has with a policy; without a `seed` a run draws one; and `batch_size`
+    by default what the model was trained with; `calibration` is a path, `"none"` or `"auto"`,
+    which is what the command has with a policy; without a `seed` a run draws one; and `batch_size`
     does not decide results.
 
     Raises:
@@ -84,8 +84,8 @@ class CertifyJob:
         default="none",
         metadata={
             "metavar": "FILE",
-            "help": "Limits the sigma of a policy: a file of `ddrs calibrate`; `auto` makes one from "
-            "inputs that are not certified; `none` for none. Default: auto with a policy.",
+            "help": "Limits the sigma of a policy: a file of `ddrs calibrate`; `auto` makes one "
+            "from inputs that are not certified; `none` for none. Default: auto with a policy.",
         },
     )
     memory: str = field(

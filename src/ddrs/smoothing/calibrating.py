@@ -107,7 +107,9 @@ def calibrate_classifiers(
         classifiers: under one noise.
         inputs: the unlabelled inputs, with the seed.
         sigmas: the training noise of each classifier.
-        low, high, votes: as in `calibrate`.
+        low: as in `calibrate`.
+        high: as in `calibrate`.
+        votes: as in `calibrate`.
         data: where the inputs come from.
     """
     if not classifiers or len(sigmas) != len(classifiers):

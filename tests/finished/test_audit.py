@@ -50,6 +50,9 @@ def change_row(run: Path, number: int, **changes: Any) -> None:
         radii=[float(radius) for radius in summary["certified_accuracy"]],
         n_at_most=summary["n_at_most"],
         question=summary["question"],
+        start=summary["start"],
+        calibration=summary["calibration"],
+        null=summary["null"],
     )
     (run / "summary.json").write_text(json.dumps(made.to_json()))
 

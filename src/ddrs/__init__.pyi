@@ -6,12 +6,15 @@ from .proof.certify import recompute_radius
 from .sigma.fixed import FixedSigma
 from .sigma.gradient import GradientSigma
 from .sigma.search import SearchSigma
+from .smoothing.calibrating import calibrate
+from .smoothing.calibration import Calibration
 from .smoothing.cascade import Cascade
 from .smoothing.classifier import SmoothedClassifier
 from .version import __version__
 
 __all__ = [
     "ABSTAIN",
+    "Calibration",
     "Cascade",
     "Certificate",
     "FixedSigma",
@@ -22,6 +25,7 @@ __all__ = [
     "SmoothedClassifier",
     "Uniform",
     "__version__",
+    "calibrate",
     "errors",
     "evaluation",
     "recompute_radius",

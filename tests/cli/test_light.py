@@ -13,7 +13,10 @@ HEAVY = {
 }  # fmt: skip
 COMMANDS = [
     [],
-    *([name] for name in ("demo", "train", "certify", "table", "report", "audit", "memory")),
+    *(
+        [name]
+        for name in ("demo", "train", "certify", "calibrate", "table", "report", "audit", "memory")
+    ),
     *(["memory", name] for name in ("stats", "export", "import")),
 ]
 LOADED_BY_HELP = {

@@ -21,6 +21,9 @@ def test_every_figure_by_hand() -> None:
     summary = summarise(ROWS, seconds=12.5, memory_entries=3, alone=False).to_json()
 
     intervals = summary.pop("certified_accuracy_interval")
+    wrong, discounted = summary.pop("wrong"), summary.pop("discounted")
+    assert wrong.keys() == discounted.keys() == summary["certified_accuracy"].keys()
+    assert discounted == summary["certified_accuracy"]  # without a start nothing is taken off
     assert summary == {
         "inputs": 4,
         "acr": (0.5 + 1.25) / 4,
@@ -56,6 +59,10 @@ def test_every_figure_by_hand() -> None:
         "norm": "l2",
         "n_at_most": None,
         "question": None,
+        "discounted_acr": (0.5 + 1.25) / 4,
+        "null": None,
+        "start": None,
+        "calibration": None,
     }
     assert intervals.keys() == summary["certified_accuracy"].keys()
     assert intervals["0.50"] == pytest.approx(list(proportion_confint(2, 4, method="beta")))

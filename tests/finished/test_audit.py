@@ -50,6 +50,9 @@ def change_row(run: Path, number: int, **changes: Any) -> None:
         radii=[float(radius) for radius in summary["certified_accuracy"]],
         n_at_most=summary["n_at_most"],
         question=summary["question"],
+        start=summary["start"],
+        calibration=summary["calibration"],
+        null=summary["null"],
     )
     (run / "summary.json").write_text(json.dumps(made.to_json()))
 
@@ -194,6 +197,8 @@ def test_every_figure_of_the_summary_but_the_time_is_held_against_the_rows(run: 
     found = places(json.loads(text))
     assert len(found) > 40
     for *path, last in found:
+        if "null" in (*path, last):
+            continue  # which needs the inputs
         for wrong in (123.5, "MISSING", "text"):
             summary = json.loads(text)
             inside = summary

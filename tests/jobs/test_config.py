@@ -189,6 +189,8 @@ def test_what_follows_from_a_configuration() -> None:
         "alpha": None,
         "radii": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0],
         "n_at_most": 11,
+        "start": 0.1,
+        "calibration": None,
         "question": str(RadiusTolerance(0.05)),
     }
     assert 1 / 3 in decided(JOBS[2]).summary_settings["radii"]

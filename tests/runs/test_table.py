@@ -86,7 +86,7 @@ def test_a_log_gives_rows_and_no_sigmas(tmp_path: Path) -> None:
 
 
 def test_a_run_comes_with_its_name_and_summary(tmp_path: Path) -> None:
-    stored = SUMMARY.to_json() | {"wrong": {"0.50": 0.0}}  # of a later version
+    stored = SUMMARY.to_json() | {"later": {"0.50": 0.0}}  # of a later version
 
     run = make_run(tmp_path / "ds", summary=stored)
     assert read_run(run) == EvaluatedRun("ds", ROWS, SUMMARY)

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from ddrs.cli.calibrate import calibration_text
 from ddrs.cli.options import Option, Out, given_options, options_of, read_options, takes
 from ddrs.cli.terminal import say, say_lines
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.ways import WAYS, WayName, way_settings
+from ddrs.jobs.ways import GUARDED, WAYS, WayName, way_settings
 
 __all__ = ["EPILOG", "certify"]
 
@@ -43,7 +45,10 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     """Certify the inputs of a dataset; stopped at any moment, the same command goes on."""
     given = given_options(context, values)
     settings = _read_settings(given.get("policy", CertifyJob.policy), given)
-    job = CertifyJob(**read_options(CertifyJob, given), settings=settings)
+    asked = read_options(CertifyJob, given)
+    if asked.get("policy", CertifyJob.policy) in GUARDED:
+        asked.setdefault("calibration", "auto")
+    job = CertifyJob(**asked, settings=settings)
 
     from ddrs.engines.local.certify import certify_run
     from ddrs.evaluation.comparison import compare, render
@@ -51,6 +56,7 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     from ddrs.runs.table import read_run
 
     summary = certify_run(job, out)
+    _tell_calibration(job, out)
     unrecorded = summary.memory.unrecorded
     if unrecorded:
         say(
@@ -68,6 +74,25 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
         say("note: the certificates of a cascade hold by themselves, without a memory", error=True)
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
     say_lines(render(shown))
+
+
+def _tell_calibration(job: CertifyJob, out: Path) -> None:
+    """Say what limited sigma, and what it cost, or that nothing did."""
+    from ddrs.runs.files import CALIBRATION
+    from ddrs.smoothing.calibration import Calibration
+
+    if job.policy not in GUARDED:
+        return
+    if (out / CALIBRATION).exists():
+        text = calibration_text(Calibration.load(out / CALIBRATION))
+    elif job.calibration == "auto":
+        text = (
+            "note: sigma has no calibration: the run was made without, or there are no inputs that "
+            "it does not certify; `ddrs calibrate` makes one from others"
+        )
+    else:
+        text = "note: sigma has no calibration: a network may answer one class for everything"
+    say(text, error=True)
 
 
 def _read_settings(policy: WayName, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from ddrs.cli import calibrate as calibrating
 from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
 from ddrs.cli import train as training
@@ -71,6 +72,9 @@ app.command(cls=Command, epilog=training.EPILOG)(training.train)
 
 
 app.command(cls=Command, epilog=certifying.EPILOG)(certifying.certify)
+
+
+app.command(cls=Command, epilog=calibrating.EPILOG)(calibrating.calibrate)
 
 
 @app.command(cls=Command, epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")

@@ -4,16 +4,17 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from ddrs.display.foreign import csv_text, markdown_text, visible
 from ddrs.display.markdown import table
-from ddrs.display.rounding import rounded_down, rounded_up
+from ddrs.display.rounding import radius_key, rounded_down, rounded_up
 from ddrs.errors import ConfigurationError, InputError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.summary import INTERVAL_LEVEL, certified_figures
+from ddrs.evaluation.worth import CommonAnswer, discounted_figures, one_answer, wrong_share
 from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.table import EvaluatedRun
@@ -57,6 +58,16 @@ class Comparison:
         cascade: whether that classifier asks several sigmas, and so needs no memory.
         same_inputs: whether these are the inputs of most runs; of the first of them, where two
             sets of inputs are as frequent.
+        wrong: by radius, the share of inputs that are certified with another class than their
+            label.
+        discounted: by radius, the certified accuracy without what constant answers get; None where
+            the sigma that a policy started from is not recorded.
+        discounted_acr: the ACR likewise.
+        null: by radius, what constant classifiers get through the memory; None without a memory,
+            and at radii that the run did not look at.
+        start: the sigma at which the policy starts; None for a method that needs no memory.
+        calibration: the largest sigma that a calibration allows; None without one.
+        common: an answer that is given far more often than it is true; None where there is none.
     """
 
     run: str
@@ -78,6 +89,18 @@ class Comparison:
     sound_together: bool | None = None
     cascade: bool = False
     same_inputs: bool
+    wrong: dict[str, float]
+    discounted: dict[str, float] | None = None
+    discounted_acr: float | None = None
+    null: dict[str, float | None] | None = None
+    start: float | None = None
+    calibration: float | None = None
+    common: CommonAnswer | None = None
+
+    @property
+    def varied(self) -> bool:
+        """Whether a policy chose sigma or the classifier for each input."""
+        return self.start is not None
 
 
 def compare(
@@ -162,6 +185,7 @@ def notes(comparisons: Sequence[Comparison]) -> str:
         )
     if any(one.cascade for one in comparisons):
         parts.append("a cascade is one classifier at several sigmas: it needs no memory")
+    parts += _worth_notes(comparisons)
     return "; ".join(parts) + "."
 
 
@@ -169,6 +193,25 @@ def marked(one: Comparison) -> str:
     """The name of a run, with the marks that `notes` explains."""
     marks = NOT_TOGETHER * (one.sound_together is False) + OTHER_INPUTS * (not one.same_inputs)
     return one.run.strip() + marks
+
+
+def _worth_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What the figures of a policy or of a constant answer are worth."""
+    if any(one.varied for one in comparisons):
+        yield (
+            "below a run that chose sigma by input: its certified accuracy without what constant "
+            "answers get, the inputs certified with a wrong class, and what constant classifiers "
+            "get by the same memory (the null)"
+        )
+    unguarded = [one.run for one in comparisons if one.varied and one.calibration is None]
+    if unguarded:
+        yield f"no calibration limits sigma in {', '.join(unguarded)}"
+    for one in comparisons:
+        if one.common is not None:
+            yield (
+                f"{one.run} answers {one.common.answer} for {one.common.share:.3f} of the inputs "
+                f"where it is true for {one.common.labels:.3f}: nearly constant"
+            )
 
 
 def _inputs(rows: Sequence[Row], numbered: bool) -> Hashable:
@@ -190,6 +233,8 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         norm=run.norm,
         sound_together=False if len(set(run.sigmas or ())) > 1 else None,
         same_inputs=same_inputs,
+        wrong=wrong_share(run.rows, radii),
+        common=one_answer(run.rows),
     )
     summary = run.summary
     if summary is None:
@@ -202,7 +247,25 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         inherited=summary.memory.inherited if summary.memory.on else None,
         sound_together=summary.sound_together,
         cascade=any(isinstance(row, CertifiedRow) and row.certificate.p0 > 0 for row in run.rows),
+        start=summary.start,
+        calibration=summary.calibration,
+        null=_at(summary.null, radii),
+        **_discounted(run, radii),
     )
+
+
+def _at(found: dict[str, float] | None, radii: Sequence[float]) -> dict[str, float | None] | None:
+    """The figures at these radii; None where there is none."""
+    return None if found is None else {radius_key(r): found.get(radius_key(r)) for r in radii}
+
+
+def _discounted(run: EvaluatedRun, radii: Sequence[float]) -> dict[str, Any]:
+    """The discounted figures; nothing where rows or start are not recorded."""
+    rows = [row for row in run.rows if isinstance(row, CertifiedRow)]
+    recorded = run.summary is not None and run.summary.discounted_acr is not None
+    if run.summary is None or not recorded or len(rows) < len(run.rows):
+        return {}
+    return {**discounted_figures(rows, radii, run.summary.start)}
 
 
 def _seconds(rows: Sequence[Row]) -> float | None:
@@ -230,13 +293,19 @@ def _record(one: Comparison) -> dict[str, Any]:
                 record[f"certified_{radius}"] = accuracy
                 record[f"certified_{radius}_low"] = low
                 record[f"certified_{radius}_high"] = high
+        elif key in ("wrong", "discounted", "null"):
+            for radius in one.certified_accuracy:
+                record[f"{key}_{radius}"] = None if value is None else value[radius]
+        elif key == "common":
+            record["common_answer"] = None if value is None else value["answer"]
+            record["common_share"] = None if value is None else value["share"]
         elif key != "certified_accuracy_interval":
             record[key] = csv_text(value) if isinstance(value, str) else value
     return record
 
 
 def _markdown(comparisons: Sequence[Comparison]) -> str:
-    cells = [_cells(one) for one in comparisons]
+    cells = [row for one in comparisons for row in (_cells(one), *_worth_cells(one))]
     below = markdown_text(notes(comparisons), None)
     return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{below}"
 
@@ -255,6 +324,23 @@ def _cells(one: Comparison) -> dict[str, str]:
         "trimmed": _known(one.trimmed, "d"),
         "inherited": _known(one.inherited, "d"),
     }
+
+
+def _worth_cells(one: Comparison) -> Iterator[dict[str, str]]:
+    """The lines below a run that chose sigma by input; as `_cells`."""
+    if not one.varied:
+        return
+    empty = dict.fromkeys(_cells(one), "")
+    lines = {"discounted": one.discounted, "wrong": one.wrong, "null": one.null}
+    for name, figures in lines.items():
+        if figures is not None:
+            acr = one.discounted_acr if name == "discounted" else None
+            yield {
+                **empty,
+                "run": f"- {name}",
+                **{f"r={radius}": _known(value, ".3f") for radius, value in figures.items()},
+                "ACR": "" if acr is None else rounded_down(acr, 3),
+            }
 
 
 def _known(value: float | None, spec: str) -> str:

@@ -12,6 +12,7 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_hits,
 )
+from ddrs.evaluation.worth import discounted_figures, wrong_share
 from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
@@ -33,6 +34,9 @@ def summarise(
     radii: Iterable[float] = DEFAULT_RADII,
     n_at_most: int | None = None,
     question: str | None = None,
+    start: float | None = None,
+    calibration: float | None = None,
+    null: dict[str, float] | None = None,
 ) -> Summary:
     """Summarise a run.
 
@@ -46,11 +50,15 @@ def summarise(
         radii: radii to give the certified accuracy at.
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
+        start: the sigma at which a policy starts; None for a method that needs no memory.
+        calibration: the largest sigma that a calibration allows; None without one.
+        null: what constant classifiers get through the memory, by radius; None without one.
 
     Raises:
         InputError: no rows.
         ConfigurationError: a radius that is negative or not a number.
     """
+    radii = list(radii)
     figures = certified_figures(rows, radii)
     certificates = [row.certificate for row in rows]
     outcomes = Counter(certificate.outcome for certificate in certificates)
@@ -78,6 +86,11 @@ def summarise(
         norm=_common(certificate.norm for certificate in certificates),
         n_at_most=n_at_most,
         question=question,
+        wrong=wrong_share(rows, radii),
+        **discounted_figures(rows, radii, start),
+        null=null,
+        start=start,
+        calibration=calibration,
     )
 
 

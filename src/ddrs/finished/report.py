@@ -5,8 +5,8 @@ matplotlib are imported when a page is made; no other command waits for them.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ddrs.display.foreign import visible
@@ -16,9 +16,12 @@ from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.comparison import Comparison, compare, marked, notes
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
+from ddrs.evaluation.worth import answer_cells, answer_shares
 from ddrs.files import write
 from ddrs.finished.reading import read_finished
 from ddrs.jobs.config import CertifyConfig
+from ddrs.proof.certificate import ABSTAIN
+from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.summary import MemoryUse, Summary
 from ddrs.runs.table import EvaluatedRun, readable_runs
 from ddrs.smoothing.levels import Levels
@@ -148,6 +151,7 @@ def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str 
         )
     settled = None if summary.question is None else config.at_radii or ()
     facts = [inputs, *_made_with(config, summary), *_outcome(config, summary)]
+    facts += _answers(run.rows, summary.start)
     return Reported(run, settled, _guarantee(config, summary), facts, config.command(again))
 
 
@@ -203,6 +207,7 @@ def report_page(
                 "name": marked(found),
                 "norm": found.norm or "norm not recorded",
                 "figures": [*_figures(one, found, radii)],
+                "worth": [*_worth(found)],
             }
             for one, found in zip(reported, comparisons, strict=True)
         ],
@@ -233,6 +238,20 @@ def _figures(
     yield "" if one.settled is None else AT_LEAST, rounded_down(found.acr, DIGITS), ""
 
 
+def _worth(found: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Below a run: a name, then a figure for each radius and for the ACR."""
+    if found.discounted is not None and found.varied:
+        acr = rounded_down(found.discounted_acr or 0.0, DIGITS)
+        yield "without constant answers", [*_written(found.discounted.values()), acr]
+    yield "certified with a wrong class", [*_written(found.wrong.values()), ""]
+    if found.null is not None:
+        yield "the null: constant classifiers", [*_written(found.null.values()), ""]
+
+
+def _written(figures: Iterable[float | None]) -> list[str]:
+    return ["-" if value is None else f"{value:.{DIGITS}f}" for value in figures]
+
+
 def _guarantee(config: CertifyConfig, summary: Summary) -> str:
     if summary.memory.unrecorded:
         return "read-only memory"
@@ -250,9 +269,25 @@ def _made_with(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, s
     several = bool(config.alternatives)
     yield "its digest", ", ".join(config.model_digests if several else [config.model_digest])
     yield "arithmetic", config.precision + ", compiled" * config.compile
-    policy = {key: value for key, value in asdict(config.policy).items() if value is not None}
+    policy = {
+        each.name: getattr(config.policy, each.name)
+        for each in fields(config.policy)
+        if each.metadata and getattr(config.policy, each.name) is not None
+    }
     options = ", ".join(f"{key} = {value}" for key, value in policy.items())
     yield "choice of sigma", f"{config.policy_name}: {options}"
+    if not config.alone:
+        guard = config.guard
+        yield (
+            "calibration",
+            (
+                "none: nothing keeps a network from answering one class for everything"
+                if guard is None
+                else ", ".join(
+                    f"{one.model_digest[:12]} up to {one.high:.4g}" for one in guard.limits
+                )
+            ),
+        )
     sigma = summary.sigma
     text = f"{sigma.min:.{DIGITS}g}"
     if sigma.min < sigma.max:
@@ -275,6 +310,23 @@ def _outcome(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, str
     yield "memory", _memory_text(config.memory, summary.memory) if summary.memory.on else "none"
     yield "seed", str(config.seed)
     yield "made in", f"{summary.seconds:.1f} s, by ddrs {config.version}"
+
+
+def _answers(rows: Sequence[Row], start: float | None) -> Iterator[tuple[str, str]]:
+    """What was answered how often, in all and by classifier and sigma."""
+    yield "share of each answer", _told(answer_shares(rows))
+    certified = [row for row in rows if isinstance(row, CertifiedRow)]
+    if start is None or len(certified) < len(rows):
+        return
+    for cell in answer_cells(certified, start):
+        where = f"sigma {cell.low:.3g} to {cell.high:.3g}" if cell.low else "sigma up to the start"
+        yield f"answers of {cell.model_digest[:12]}, {where}", _told(cell.answers)
+
+
+def _told(answers: Mapping[int, float]) -> str:
+    """Classes with how often they were answered."""
+    names = {answer: "abstained" if answer == ABSTAIN else str(answer) for answer in answers}
+    return ", ".join(f"{names[answer]}: {often:.3g}" for answer, often in answers.items())
 
 
 def _memory_text(url: str, memory: MemoryUse) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
-from ddrs.jobs.ways import WAYS, Way, WayName, way_settings
+from ddrs.jobs.ways import GUARDED, WAYS, Way, WayName, way_settings
 from ddrs.memory.store.urls import parse_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
@@ -32,7 +32,8 @@ class CertifyJob:
 
     The `help` of each field says what it is. Beyond that: `memory` is a URL, `"run"`, `"none"` or
     `"auto"`, which is `"run"` where sigma is chosen per input and `"none"` elsewhere; `sigma` is
-    by default what the model was trained with; without a `seed` a run draws one; and `batch_size`
+    by default what the model was trained with; `calibration` is a path, `"none"` or `"auto"`,
+    which is what the command has with a policy; without a `seed` a run draws one; and `batch_size`
     does not decide results.
 
     Raises:
@@ -79,6 +80,14 @@ class CertifyJob:
     )
     # By the names of the policy's fields, e.g. {"votes": 200}; the others have their defaults.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    calibration: str = field(
+        default="none",
+        metadata={
+            "metavar": "FILE",
+            "help": "Limits the sigma of a policy: a file of `ddrs calibrate`; `auto` makes one "
+            "from inputs that are not certified; `none` for none. Default: auto with a policy.",
+        },
+    )
     memory: str = field(
         default="auto",
         metadata={
@@ -165,6 +174,11 @@ class CertifyJob:
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "
                 "--policy search"
+            )
+        if self.calibration != "none" and self.policy not in GUARDED:
+            raise ConfigurationError(
+                "a calibration limits the choice of a policy: use --policy search, or leave "
+                "--calibration out"
             )
         self._check_memory()
         self._check_sigma()

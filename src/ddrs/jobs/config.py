@@ -13,7 +13,7 @@ from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.ways import WAYS, Way
+from ddrs.jobs.ways import GUARDED, WAYS, Way
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES, Noise
@@ -22,6 +22,7 @@ from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
+from ddrs.sigma.guard import Guard
 from ddrs.sigma.policy import check_range
 from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.selection import Selection
@@ -52,6 +53,7 @@ class CertifyConfig:
         split: which part of the dataset.
         policy: how sigma is chosen, with the sigma that it starts from.
         noise: `"gaussian"` or `"uniform"`.
+        calibration: `"none"`, `"auto"`, or the file that limits sigma; the limits are in `policy`.
         memory: `"run"`, `"none"`, or a URL as `shown_url` writes it.
         read_only: whether nothing was stored in the memory.
         n: estimation votes; the most of them, where a stopping rule is asked for.
@@ -82,6 +84,7 @@ class CertifyConfig:
     split: Split
     policy: Way
     noise: str
+    calibration: str = "none"
     memory: str
     read_only: bool = False
     n: int
@@ -147,8 +150,10 @@ class CertifyConfig:
     def to_json(self) -> dict[str, Any]:
         """What `config.json` holds, in this order."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        policy = {"name": self.policy_name, **asdict(self.policy)}
-        return {"kind": "certify", **plain, "policy": policy}
+        settings = {each.name: getattr(self.policy, each.name) for each in fields(self.policy)}
+        if settings.pop("calibration", None) is not None:
+            settings["calibration"] = asdict(self.guard)  # type: ignore[arg-type]
+        return {"kind": "certify", **plain, "policy": {"name": self.policy_name, **settings}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -181,11 +186,20 @@ class CertifyConfig:
         return Estimation(self.n, self.alpha, self.bound, rule)
 
     @property
+    def guard(self) -> Guard | None:
+        """What limits the choice of the policy; None for nothing."""
+        found: Guard | None = getattr(self.policy, "calibration", None)
+        return None if found is None else Guard(found.digest, found.noise, found.limits)
+
+    @property
     def sigma_range(self) -> tuple[float, float]:
         """The least and the largest sigma that the policy may choose."""
         initial = self.policy.initial
         low, high = getattr(self.policy, "low", initial), getattr(self.policy, "high", initial)
-        return check_range(initial, low, high)
+        low, high = check_range(initial, low, high)
+        if self.guard is None:
+            return low, high
+        return min(low, self.guard.low), min(high, self.guard.high)
 
     @property
     def smoothing_noise(self) -> Noise:
@@ -207,6 +221,8 @@ class CertifyConfig:
             "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
             "n_at_most": self.n,
             "question": None if rule is None else str(rule),
+            "start": None if self.alone else self.policy.initial,
+            "calibration": None if self.guard is None else self.guard.high,
         }
 
     @property
@@ -287,12 +303,14 @@ class CertifyConfig:
             flag, value = _flag(option), getattr(self, option.name, None)
             if option.name == "policy":
                 yield flag, self.policy_name
-                for setting in fields(self.policy):
+                for setting in (each for each in fields(self.policy) if each.metadata):
                     yield _flag(setting), _written(getattr(self.policy, setting.name))
             elif option.name == "alternatives":
                 yield from ((flag, spec) for spec in self.alternatives)
             elif option.name == "at_radii" and self.at_radii is not None:
                 yield flag, _written(self.at_radii)
+            elif option.name == "calibration" and self.policy_name not in GUARDED:
+                continue
             elif option.name != "selection" or self.alternatives:
                 yield flag, value
 
@@ -305,6 +323,8 @@ class SummarySettings(TypedDict):
     radii: Sequence[float]
     n_at_most: int
     question: str | None
+    start: float | None
+    calibration: float | None
 
 
 def _policy(data: object) -> Way:

@@ -9,7 +9,7 @@ from ddrs.sigma.policy import INITIAL_OPTION
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.levels import Levels
 
-__all__ = ["WAYS", "Way", "WayName", "way_settings"]
+__all__ = ["GUARDED", "WAYS", "Way", "WayName", "way_settings"]
 
 WayName = Literal["fixed", "gradient", "search", "cascade"]
 
@@ -23,8 +23,15 @@ WAYS: dict[WayName, type[Way]] = {
 }
 """By its name, the class that holds the settings of each way."""
 
+GUARDED: tuple[WayName, ...] = ("gradient", "search")
+"""The ways that choose sigma for each input, which a calibration keeps from going too far."""
+
 
 def way_settings(way: WayName) -> tuple[str, ...]:
     """The fields of a way that are settings of its own: all but the sigma that it starts from."""
     flag = INITIAL_OPTION["flag"]
-    return tuple(each.name for each in fields(WAYS[way]) if each.metadata.get("flag") != flag)
+    return tuple(
+        each.name
+        for each in fields(WAYS[way])
+        if each.metadata and each.metadata.get("flag") != flag
+    )

@@ -143,5 +143,11 @@ summary_checks = {
     "alpha": _or_none(_LEVEL),
     "norm": _or_none(_NORM),
     "n_at_most": _or_none(_whole(1)),
+    "wrong": _or_none(_SHARES),
+    "discounted": _or_none(_SHARES),
+    "discounted_acr": _or_none(_AT_LEAST_0),
+    "null": _or_none(_SHARES),
+    "start": _or_none(_POSITIVE),
+    "calibration": _or_none(_POSITIVE),
 }
 """What the figures of a certification must be."""

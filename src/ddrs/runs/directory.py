@@ -5,6 +5,7 @@
     certificates.partial    a JSON line per input, on disk as soon as it is certified
     certificates.parquet    the same rows in order, once all are there
     summary.json            the figures of the run, written last
+    calibration.json        what limits sigma, where a policy has a calibration
     memory.db               the memory, where the run has one of its own
 
 While a process works in a run it holds a lock on the directory, so two of them cannot mix.
@@ -26,7 +27,7 @@ from ddrs.files import cannot_write, check_file, clear_leftovers, is_leftover, w
 from ddrs.noise.streams import fresh_seed
 from ddrs.runs.checking import check_values, row_checks
 from ddrs.runs.decoding import read_json
-from ddrs.runs.files import CERTIFICATES, CONFIG, JOURNAL, SUMMARY
+from ddrs.runs.files import CALIBRATION, CERTIFICATES, CONFIG, JOURNAL, SUMMARY
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.table import read_certificates
 
@@ -122,11 +123,17 @@ class Run(Generic[C]):
         trace: TracebackType | None,
     ) -> None:
         # Nothing came of it: a corrected command must not be refused for what this one asked.
-        if error and not self.resumed and [p.name for p in self.path.iterdir()] == [CONFIG]:
+        if error and not self.resumed and self._is_new():
+            (self.path / CALIBRATION).unlink(missing_ok=True)
             (self.path / CONFIG).unlink()
             if self._made:
                 self.path.rmdir()
         self.close()
+
+    def _is_new(self) -> bool:
+        """Whether the directory holds what was decided, and nothing that came of it."""
+        names = {entry.name for entry in self.path.iterdir()}
+        return names - {CALIBRATION} == {CONFIG}
 
     def close(self) -> None:
         """Let other processes work in the run."""

@@ -63,6 +63,13 @@ class Summary:
         norm: `"l2"` or `"l1"`; None where it differs.
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
+        wrong: by radius, the share of inputs certified with another class than their label. This
+            and what follows is None where an earlier version wrote the file.
+        discounted: the certified accuracy without what constant answers get (`evaluation.worth`).
+        discounted_acr: the average certified radius likewise.
+        null: by radius, what constant classifiers get through the memory; None without a memory.
+        start: the sigma at which the policy starts; None for a method that needs no memory.
+        calibration: the largest sigma that a calibration allows; None without one.
     """
 
     inputs: int
@@ -83,6 +90,12 @@ class Summary:
     norm: str | None
     n_at_most: int | None = None
     question: str | None = None
+    wrong: dict[str, float] | None = None
+    discounted: dict[str, float] | None = None
+    discounted_acr: float | None = None
+    null: dict[str, float] | None = None
+    start: float | None = None
+    calibration: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `summary.json` holds, in plain types and in this order."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
+from ddrs.sigma.guard import Guard, limited
 from ddrs.sigma.policy import (
     HIGH_OPTION,
     INITIAL_OPTION,
@@ -45,6 +46,7 @@ class GradientSigma:
         lr: step size (the paper's 1e-4).
         n: fresh draws per step (the paper's 1; 8 for classifiers trained with MACER); those of one
             input go through the model together.
+        calibration: limits `high` for each classifier (`ddrs.calibrate`); None for no limit.
 
     Raises:
         ConfigurationError: not 0 < low <= initial <= high, steps < 0, n < 1, or an lr
@@ -60,6 +62,7 @@ class GradientSigma:
         default=1,
         metadata={"flag": "--draws", "metavar": "N", "help": "Draws per step of gradient."},
     )
+    calibration: Guard | None = None
     per_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -79,6 +82,9 @@ class GradientSigma:
         self, classifier: "NoisyClassifier", inputs: "Inputs", selected: npt.NDArray[np.int64]
     ) -> SigmaChoice:
         """Ascend, then keep the end where it beats the start."""
+        allowed = limited(self, classifier)
+        if allowed is not self:
+            return allowed.choose(classifier, inputs, selected)
         size = max(1, classifier.rows_per_batch(inputs.shape) // self.n)
         parts = [
             self._ascend(classifier, inputs.take(rows), selected[rows])

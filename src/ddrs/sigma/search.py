@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddrs.errors import ConfigurationError
+from ddrs.sigma.guard import Guard, limited
 from ddrs.sigma.policy import HIGH_OPTION, INITIAL_OPTION, LOW_OPTION, SigmaChoice, check_range
 
 if TYPE_CHECKING:  # they load torch, which takes a second: a policy is described without it
@@ -51,6 +52,7 @@ class SearchSigma:
         low: least sigma; a quarter of `initial` by default.
         high: largest sigma; four times `initial` by default.
         votes: the most forward passes spent on one input.
+        calibration: limits `high` for each classifier (`ddrs.calibrate`); None for no limit.
 
     Raises:
         ConfigurationError: not 0 < low <= initial <= high, or too few votes.
@@ -63,6 +65,7 @@ class SearchSigma:
         default=2000,
         metadata={"flag": "--search-votes", "metavar": "N", "help": "Votes per input of search."},
     )
+    calibration: Guard | None = None
     per_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -91,6 +94,9 @@ class SearchSigma:
         self, classifier: "NoisyClassifier", inputs: "Inputs", selected: npt.NDArray[np.int64]
     ) -> SigmaChoice:
         """Vote, fit, vote around the best, fit again, and take the best sigma of each input."""
+        allowed = limited(self, classifier)
+        if allowed is not self:
+            return allowed.choose(classifier, inputs, selected)
         first, second = self._parts()
         low, high = check_range(self.initial, self.low, self.high)
         grid = np.tile(self.grid(), (len(inputs), 1))

@@ -58,7 +58,8 @@ class Alternatives(Bases):
 
     Raises:
         ConfigurationError: no classifiers, the same one twice, no votes to select the class, a
-            policy that cannot choose among several, or an unknown selection; also `"all"` of one.
+            policy that cannot choose among several, an unknown selection or `"all"` of one, or a
+            policy whose calibration is of other classifiers or noise.
     """
 
     def __init__(
@@ -81,6 +82,9 @@ class Alternatives(Bases):
                 "to choose among classifiers takes a policy that looks at each input, such as "
                 "SearchSigma; a fixed sigma takes one classifier"
             )
+        calibration = getattr(policy, "calibration", None)
+        if calibration is not None:
+            calibration.check(classifiers)
         super().__init__(classifiers)
         self.policy = policy
         self.n0 = n0

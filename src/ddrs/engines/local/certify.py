@@ -5,22 +5,27 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from ddrs import data, models
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
+from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation.summary import summarise
+from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.checks import check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
+from ddrs.jobs.null import null_accuracy
 from ddrs.memory.memory import Memory
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import Run
+from ddrs.runs.files import CALIBRATION
 from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.summary import Summary
 from ddrs.runs.table import read_summary
@@ -30,7 +35,7 @@ from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.method import Method
 from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["certify_run"]
+__all__ = ["certify_run", "load_classifiers"]
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Summary:
@@ -48,32 +53,52 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         DDRSError: nothing was skipped and every row before the error is kept.
     """
     dataset = data.load(job.data, job.split)
-    alternatives = _load_alternatives(job, dataset)
-    config = CertifyConfig.of(job, alternatives, min(len(dataset), job.limit or len(dataset)))
+    job = as_calibrated(job, out)
+    inputs = min(len(dataset), job.limit or len(dataset))
+    classifiers, trained = load_classifiers(job, dataset)
+    policy = job.build_policy(trained[0])
+    calibration = None
+    bases: Alternatives | LevelClassifiers
+    if isinstance(policy, Levels):
+        bases = LevelClassifiers(classifiers, policy)
+    else:
+        sigmas = [each or policy.initial for each in trained]
+        calibration = calibration_for(job, dataset, inputs, classifiers, sigmas, out, quiet=quiet)
+        if calibration is not None:
+            policy = replace(cast(Any, policy), calibration=calibration)
+        bases = Alternatives(classifiers, policy, job.n0, job.selection)
+    config = CertifyConfig.of(job, bases, inputs)
     with Run(out, config) as run:
+        if calibration is not None:
+            calibration.save(run.path / CALIBRATION)
         finished = read_summary(run.path)
         if finished is not None:
             return finished
         with _open_memory(job, run) as memory:
-            smoothed = run.config.classifier(alternatives.classifiers, memory)
+            smoothed = run.config.classifier(bases.classifiers, memory)
             _check_what_is_done(run, dataset, memory)
             _certify_rest(smoothed, dataset, run, quiet)
             entries = None if memory is None else len(memory)
-        summary = _summary(run, entries)
+        summary = _summary(run, entries, dataset)
         run.finish(summary)
         return summary
 
 
-def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives | LevelClassifiers:
-    """The classifiers of a job, tried on one input, and the policy that chooses their sigma."""
+def load_classifiers(
+    job: CertifyJob | CalibrateJob, dataset: Dataset
+) -> tuple[list[NoisyClassifier], list[float | None]]:
+    """The classifiers of a job, tried on one input, and the noise that each was trained with.
+
+    Raises:
+        DDRSError: one cannot be loaded, or does not go with the data.
+    """
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
     loaded = [
         models.load(spec, weights, num_classes=dataset.num_classes) for spec, weights in specs
     ]
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
-    trained = loaded[0].sigma if loaded[0].noise in (None, job.noise) else None
-    policy = job.build_policy(trained)
+    trained = [each.sigma if each.noise in (None, job.noise) else None for each in loaded]
     classifiers = [
         NoisyClassifier(
             each.module,
@@ -88,9 +113,7 @@ def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives | Leve
     for classifier in classifiers:
         with frozen(classifier.model):
             classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
-    if isinstance(policy, Levels):
-        return LevelClassifiers(classifiers, policy)
-    return Alternatives(classifiers, policy, job.n0, job.selection)
+    return classifiers, trained
 
 
 def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
@@ -203,11 +226,14 @@ def _certify_group(
     ]
 
 
-def _summary(run: Run[CertifyConfig], memory_entries: int | None) -> Summary:
-    rows = run.rows()
+def _summary(run: Run[CertifyConfig], memory_entries: int | None, dataset: Dataset) -> Summary:
+    rows, settings = run.rows(), run.config.summary_settings
+    norm = run.config.smoothing_noise.norm
+    remembered = memory_entries is not None
     return summarise(
         rows,
         seconds=sum(row.seconds or 0.0 for row in rows),
         memory_entries=memory_entries,
-        **run.config.summary_settings,
+        null=null_accuracy(rows, dataset, norm, settings["radii"]) if remembered else None,
+        **settings,
     )

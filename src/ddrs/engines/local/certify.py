@@ -82,6 +82,7 @@ def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives | Leve
             batch_size=job.batch_size,
             precision=job.precision,
             compile=job.compile,
+            identity=job.identity,
         )
         for each in loaded
     ]

@@ -175,11 +175,13 @@ def test_it_is_made_once_for_each_network_and_shape():
 
 def test_another_network_of_the_same_digest_is_checked_itself():
     good, bad = network(), network(lambda self, x: x - x.mean(dim=0))
-    digests = [SmoothedClassifier(model, 4).digest for model in (good, bad)]
-    assert digests[0] == digests[1]  # what a function does is not in it
-    SmoothedClassifier(good, 4, n=50, n0=10).certify(X)
+    first, second = (
+        SmoothedClassifier(model, 4, n=50, n0=10, identity="a network") for model in (good, bad)
+    )
+    assert first.digest == second.digest  # what a function does is not in it
+    first.certify(X)
     with pytest.raises(ModelError, match="looks at the batch"):
-        SmoothedClassifier(bad, 4, n=50, n0=10).certify(X)
+        second.certify(X)
 
 
 def test_it_changes_no_count():

@@ -36,7 +36,7 @@ UNTOLD: dict[type[nn.Module], dict[str, object]] = {
 }
 
 # What libraries write on modules for themselves: it decides nothing.
-NOTES = frozenset({"_is_hf_initialized", "__overloads__"})
+NOTES = frozenset({"_is_hf_initialized", "__overloads__", "_is_torch_compile"})
 NOTES_OF = {
     "transformers": frozenset({"name_or_path", "warnings_issued"}),
     "timm": frozenset({"pretrained_cfg", "default_cfg"}),
@@ -73,7 +73,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         return {**_hooks(module), "program": program_digest(module)}
     found = _hooks(module)
-    if _is_wrapper(module):
+    if _is_wrapper(module) or _is(module, "torch.export._unlift.GuardsFn"):  # it refuses inputs
         return found
     if "digest_name" in vars(kind):
         return found | {name: own[name] for name in ("forward",) if name in own}
@@ -84,7 +84,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
     if room == "torch.nn.modules" and file in TOLD.split() and kind not in NOT_TOLD:
         untold = UNTOLD.get(kind, {})
         found |= {name: own[name] for name in untold if own.get(name, untold[name]) != untold[name]}
-        names -= _told(kind)
+        names -= _told(kind)  # type: ignore[arg-type]  # a class of modules is hashable
     else:
         names -= NOTES_OF.get(kind.__module__.partition(".")[0], frozenset())
     if isinstance(module, torch.fx.GraphModule):
@@ -102,11 +102,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _is_wrapper(module: nn.Module) -> bool:
-    kind = type(module)
-    return kind in PARALLEL or (kind.__module__, kind.__name__) == (
-        "torch._dynamo.eval_frame",
-        "OptimizedModule",
-    )
+    return type(module) in PARALLEL or _is(module, "torch._dynamo.eval_frame.OptimizedModule")
+
+
+def _is(module: nn.Module, name: str) -> bool:
+    """Whether a module is of a class that would take long to import."""
+    return f"{type(module).__module__}.{type(module).__qualname__}" == name
 
 
 def _hooks(module: nn.Module) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _hooks(module: nn.Module) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _told(kind: type[Any]) -> frozenset[str]:
+def _told(kind: type[nn.Module]) -> frozenset[str]:
     """The attributes that a class of torch.nn makes from its arguments."""
     annotated = [name for each in kind.__mro__ for name in get_annotations(each)]
     constants = getattr(kind, "__constants__", ())

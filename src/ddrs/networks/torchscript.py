@@ -20,7 +20,7 @@ DEFINITION = re.compile(rb"^(?=class |def )", re.MULTILINE)
 
 
 def program_digest(program: Any) -> bytes:
-    """SHA-256 of a `ScriptModule` or `ScriptFunction`; neither process, file nor mode of evaluation enter it.
+    """SHA-256 of a `ScriptModule` or `ScriptFunction`, whatever its process, file and mode.
 
     Raises:
         RuntimeError: torch cannot save it.

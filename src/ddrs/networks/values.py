@@ -127,7 +127,9 @@ class Values:
 
     def _module(self, module: nn.Module) -> bytes:
         """A network that is no submodule, as in a list: it is hashed whole."""
-        training = [name for name, each in module.named_modules() if each.training]
+        training = [
+            name for name, each in module.named_modules() if getattr(each, "training", False)
+        ]
         if training:
             raise NoDigest(
                 "hides a network from torch, which votes in training mode: put it into an "

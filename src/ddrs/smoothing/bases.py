@@ -55,7 +55,7 @@ def base_classifiers(
     batch_size: int | Literal["auto"],
     precision: Precision,
     compile: bool,
-    identity: str | None,
+    identity: str | None = None,
 ) -> list[NoisyClassifier]:
     """A user's models as base classifiers; a `NoisyClassifier` is taken as it is.
 

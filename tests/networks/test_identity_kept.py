@@ -66,6 +66,13 @@ def linear(value=1.0, **kept):
     return layer.eval()
 
 
+def without_weight(tensor):
+    layer = linear()
+    del layer.weight
+    layer.weight = tensor
+    return layer
+
+
 def pinned():
     torch.manual_seed(0)
     return Pinned(2, 2)
@@ -174,6 +181,7 @@ DIFFERENT = {
     "forward hooks": [lambda v: hooked(Holds(), v), (1, 2)],
     "hooks before": [lambda v: hooked(pinned(), v, "register_forward_pre_hook"), (1, 2)],
     "ways to call hooks": [lambda v: hooked(linear(), 1, with_kwargs=v), (False, True)],
+    "tensors in place of weights": [lambda v: without_weight(torch.full((2, 2), v)), (1.0, 2.0)],
     "attributes of torch's modules": [lambda v: linear(scale=v), (1, 2)],
     "heads": [attention, (1, 2, 4)],
     "norm first": [lambda v: encoder(norm_first=v), (False, True)],

@@ -10,7 +10,7 @@ from ddrs.errors import ConfigurationError, ModelError
 from ddrs.networks.kept import all_kept, unwrapped
 from ddrs.networks.precision import Precision
 from ddrs.networks.structure import feed_structure
-from ddrs.networks.values import NoDigest, Values
+from ddrs.networks.values import InTraining, NoDigest, Values
 
 __all__ = ["Identity", "check_identity", "identify", "model_digest"]
 
@@ -86,9 +86,10 @@ def _digests(model: nn.Module) -> dict[str, bytes]:
     try:
         for name, value in all_kept(model):
             found[name] = values.digest(value)
+    except InTraining as error:
+        raise ModelError(f"{name} of the model {error}") from error
     except NoDigest as error:
-        advice = "" if "eval()" in str(error) else f", which has no digest: {INSTEAD}"
-        raise ModelError(f"{name} of the model {error}{advice}") from error
+        raise ModelError(f"{name} of the model {error}, which has no digest: {INSTEAD}") from error
     except RuntimeError as error:
         raise ModelError(
             f"the model has a TorchScript program that torch cannot save: {INSTEAD}"

@@ -6,7 +6,7 @@ from inspect import get_annotations, signature
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ddrs.networks.torchscript import program_digest
@@ -36,7 +36,9 @@ UNTOLD: dict[type[nn.Module], dict[str, object]] = {
 }
 
 # What libraries write on modules for themselves: it decides nothing.
-NOTES = frozenset({"_is_hf_initialized", "__overloads__", "_is_torch_compile"})
+NOTES = frozenset(
+    {"_is_hf_initialized", "__overloads__", "_is_torch_compile", "_compiled_call_impl"}
+)
 NOTES_OF = {
     "transformers": frozenset({"name_or_path", "warnings_issued"}),
     "timm": frozenset({"pretrained_cfg", "default_cfg"}),
@@ -84,7 +86,8 @@ def _kept(module: nn.Module) -> dict[str, Any]:
     if room == "torch.nn.modules" and file in TOLD.split() and kind not in NOT_TOLD:
         untold = UNTOLD.get(kind, {})
         found |= {name: own[name] for name in untold if own.get(name, untold[name]) != untold[name]}
-        names -= _told(kind)  # type: ignore[arg-type]  # a class of modules is hashable
+        told = _told(kind)  # type: ignore[arg-type]  # a class of modules is hashable
+        names -= {name for name in told if not isinstance(own.get(name), Tensor)}
     else:
         names -= NOTES_OF.get(kind.__module__.partition(".")[0], frozenset())
     if isinstance(module, torch.fx.GraphModule):
@@ -133,4 +136,5 @@ def _told(kind: type[nn.Module]) -> frozenset[str]:
     annotated = [name for each in kind.__mro__ for name in get_annotations(each)]
     constants = getattr(kind, "__constants__", ())
     sizes = ("_size", "_keys") if kind in (nn.ParameterList, nn.ParameterDict) else ()
-    return frozenset({*signature(kind.__init__).parameters, *annotated, *constants, *sizes})
+    names = {*signature(kind.__init__).parameters, *annotated, *constants, *sizes}
+    return frozenset(names - {"self", "args", "device", "dtype"})

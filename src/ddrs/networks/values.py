@@ -26,7 +26,7 @@ from ddrs.networks.sources import place, source
 from ddrs.networks.structure import class_name, contents, feed_structure
 from ddrs.networks.torchscript import program_digest
 
-__all__ = ["NoDigest", "Values"]
+__all__ = ["InTraining", "NoDigest", "Values"]
 
 BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.MethodWrapperType)
 NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme, np.dtype)
@@ -38,6 +38,10 @@ OF_NO_EFFECT = frozenset({"_name_or_path", "transformers_version", "dtype", "tor
 
 class NoDigest(Exception):
     """A value that has no digest; the message says which."""
+
+
+class InTraining(NoDigest):
+    """A network that is no submodule, and so is not put into evaluation mode."""
 
 
 class Values:
@@ -131,7 +135,7 @@ class Values:
             name for name, each in module.named_modules() if getattr(each, "training", False)
         ]
         if training:
-            raise NoDigest(
+            raise InTraining(
                 "hides a network from torch, which votes in training mode: put it into an "
                 "nn.ModuleList, or call eval() on it"
             )

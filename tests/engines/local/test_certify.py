@@ -349,7 +349,7 @@ def test_a_changed_configuration_of_transformers_is_refused_on_resume(tmp_path: 
     config = tmp_path / "m" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"layer_norm_eps": 0.5}))
     (tmp_path / "run" / "summary.json").unlink()
-    with pytest.raises(RunError, match="another configuration .*model_digest"):
+    with pytest.raises(RunError, match=r"another configuration .*model_digest"):
         certify_run(asked, tmp_path / "run", quiet=True)
     named = replace(asked, identity="the edited one")
     certify_run(named, tmp_path / "named", quiet=True)

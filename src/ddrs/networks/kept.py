@@ -40,7 +40,9 @@ NOTES = frozenset(
     {"_is_hf_initialized", "__overloads__", "_is_torch_compile", "_compiled_call_impl"}
 )
 NOTES_OF = {
-    "transformers": frozenset({"name_or_path", "warnings_issued"}),
+    "transformers": frozenset(
+        {"name_or_path", "warnings_issued", "_use_kernels", "_weight_conversions"}
+    ),
     "timm": frozenset({"pretrained_cfg", "default_cfg"}),
 }
 # What a graph module keeps beside its code.

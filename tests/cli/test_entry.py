@@ -30,6 +30,8 @@ import os, signal, time
 from support import toy
 
 class Interrupted(toy.Linear):
+    digest_name = "tests.Interrupted"
+
     def forward(self, x):
         if {when}:
             {first}

@@ -1,5 +1,6 @@
 """Networks whose votes are not independent are refused before the first one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from ddrs.errors import ModelError
 from ddrs.networks.independence import check_independent
 from support.classifiers import Halfspace, Normalised, Recorder, Table
 
+CALLS = itertools.count()
 X = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -24,10 +26,8 @@ class Network(nn.Module):
         self.conv = nn.Conv2d(3, 6, 3, padding=1)
         self.head = nn.Linear(6, 4)
         self.function = function
-        self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
         return self.head(self.function(self, F.relu(self.conv(x))).mean(dim=(2, 3)))
 
 
@@ -91,7 +91,7 @@ REFUSED = {
     ),
     "functional dropout": (lambda: network(lambda s, x: F.dropout(x)), "second time"),
     "noise": (lambda: network(lambda s, x: x + 0.1 * torch.randn_like(x)), "second time"),
-    "counts calls": (lambda: network(lambda s, x: x * (1 + s.calls % 2)), "second time"),
+    "counts calls": (lambda: network(lambda s, x: x * (1 + next(CALLS) % 2)), "second time"),
     "logits centred over the batch": (lambda: Centred(lambda s, x: x), "batch"),
     "softmax over the batch": (lambda: OverBatch(lambda s, x: x), "batch"),
     "mean of the batch": (lambda: network(lambda s, x: x - x.mean(dim=0)), "batch"),
@@ -175,11 +175,13 @@ def test_it_is_made_once_for_each_network_and_shape():
 
 def test_another_network_of_the_same_digest_is_checked_itself():
     good, bad = network(), network(lambda self, x: x - x.mean(dim=0))
-    digests = [SmoothedClassifier(model, 4).digest for model in (good, bad)]
-    assert digests[0] == digests[1]  # what a function does is not in it
-    SmoothedClassifier(good, 4, n=50, n0=10).certify(X)
+    first, second = (
+        SmoothedClassifier(model, 4, n=50, n0=10, identity="a network") for model in (good, bad)
+    )
+    assert first.digest == second.digest  # what a function does is not in it
+    first.certify(X)
     with pytest.raises(ModelError, match="looks at the batch"):
-        SmoothedClassifier(bad, 4, n=50, n0=10).certify(X)
+        second.certify(X)
 
 
 def test_it_changes_no_count():

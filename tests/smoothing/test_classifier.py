@@ -128,7 +128,7 @@ def test_bfloat16_changes_the_identity_and_runs():
     assert full[0].model_digest != half[0].model_digest
     seen = []
     spy = Returns(lambda batch: seen.append(model(batch).dtype) or model(batch))
-    smoothed(spy, 3, precision="bf16").certify(x)
+    smoothed(spy, 3, precision="bf16", identity="spy").certify(x)
     assert set(seen) == {torch.bfloat16}
 
 

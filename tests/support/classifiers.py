@@ -86,6 +86,7 @@ class Recorder(nn.Module):
     """
 
     CHECK = (3, 1)
+    digest_name = "tests.support.classifiers.Recorder"  # what it has noted is no part of it
 
     def __init__(self, model: nn.Module, limit: float = float("inf")) -> None:
         super().__init__()

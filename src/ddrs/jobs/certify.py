@@ -148,6 +148,14 @@ class CertifyJob:
         default=False,
         metadata={"help": "Certify a compiled copy of the model, which is faster."},
     )
+    identity: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "TEXT",
+            "help": "A name for what a model keeps outside its tensors and cannot be digested; you "
+            "vouch for it.",
+        },
+    )
     batch_size: int | Literal["auto"] = field(
         default="auto",
         metadata={"metavar": "B", "help": "Rows of a forward pass. Default: the fastest."},

@@ -67,6 +67,7 @@ class CertifyConfig:
         seed: key of all randomness; None until the run directory has drawn one.
         precision: `"fp32"` or `"bf16"`.
         compile: whether compiled copies of the models vote.
+        identity: name for what the models keep outside their tensors; None where it is digested.
         inputs: how many inputs there are to certify.
         num_classes: length of the models' outputs.
         model_digest: SHA-256 of what is certified: of the classifier, or of several together.
@@ -98,6 +99,7 @@ class CertifyConfig:
     seed: int | None
     precision: Precision
     compile: bool
+    identity: str | None = None
     inputs: int
     num_classes: int
     model_digest: str

@@ -186,8 +186,13 @@ class Memory:
         with self._lock:
             return self._store.run(lambda t: resolving.lookup(t, self._view, point))
 
-    def bind(self, model_digest: str, noise: str) -> None:
+    def bind(self, model_digest: str, noise: str, *, told: str | None = None) -> None:
         """Tie a fresh memory to one model and noise; check one that is tied already.
+
+        Args:
+            model_digest: SHA-256 of the model.
+            noise: name of the noise.
+            told: the digest that earlier versions had for the model.
 
         Raises:
             StoreMismatchError: the memory belongs to another model or noise, or has entries
@@ -206,6 +211,11 @@ class Memory:
             if not bound:
                 transaction.set_meta(**wanted)
             elif bound != wanted:
+                if bound == {**wanted, "model_digest": told}:
+                    raise StoreMismatchError(
+                        "the memory was made by an earlier version, whose digest does not tell "
+                        "this model from others: start a new memory"
+                    )
                 different = " and ".join(key for key in wanted if bound.get(key) != wanted[key])
                 raise StoreMismatchError(
                     f"the memory was made with another {different.replace('_digest', '')}: "

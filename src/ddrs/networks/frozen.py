@@ -42,7 +42,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     modules, parameters = list(model.modules()), list(model.parameters())
     with _LOCK:
         for module in modules:
-            _hold(module, module.training)
+            _hold(module, getattr(module, "training", False))  # a frozen script has no mode
         for parameter in parameters:
             _hold(parameter, parameter.requires_grad)
         try:

@@ -55,6 +55,7 @@ class Alternatives(Bases):
     Attributes:
         classifiers: as they were given.
         digest: SHA-256 of what is certified: that of the one classifier, or of all in their order.
+        told: the digest that earlier versions had for it.
 
     Raises:
         ConfigurationError: no classifiers, the same one twice, no votes to select the class, a
@@ -90,6 +91,7 @@ class Alternatives(Bases):
         self.n0 = n0
         self._selecting = classifiers if selection == "all" else classifiers[:1]
         self.digest = joint_digest(digests)
+        self.told = joint_digest([classifier.told for classifier in classifiers])
 
     @property
     def alone(self) -> bool:

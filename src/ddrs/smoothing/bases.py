@@ -55,6 +55,7 @@ def base_classifiers(
     batch_size: int | Literal["auto"],
     precision: Precision,
     compile: bool,
+    identity: str | None = None,
 ) -> list[NoisyClassifier]:
     """A user's models as base classifiers; a `NoisyClassifier` is taken as it is.
 
@@ -72,13 +73,15 @@ def base_classifiers(
             batch_size=batch_size,
             precision=precision,
             compile=compile,
+            identity=identity,
         )
         for each in models
     ]
-    own_way = (batch_size, precision, compile) != ("auto", "fp32", False)
+    own_way = (batch_size, precision, compile, identity) != ("auto", "fp32", False, None)
     if own_way and any(each is one for each in classifiers for one in models):
         raise ConfigurationError(
-            "a NoisyClassifier has its own batch size, precision and compilation: give it those"
+            "a NoisyClassifier has its own batch size, precision, compilation and identity: "
+            "give it those"
         )
     if any((each.noise, each.num_classes) != (noise, num_classes) for each in classifiers):
         raise ConfigurationError(

@@ -70,6 +70,9 @@ class SmoothedClassifier:
         precision: `"fp32"` or `"bf16"`; part of the classifier's identity.
         compile: certify a compiled copy of the model, which is faster on a CPU; part of the
             classifier's identity. Needs `pip install 'ddrs[compile]'`.
+        identity: a name for all that decides the answers of the model beside its modules with their
+            settings, parameters and buffers. By default that is found and digested; with a name
+            you vouch that another name is given wherever any of it differs.
 
     Example:
         >>> import torch, ddrs
@@ -88,6 +91,7 @@ class SmoothedClassifier:
 
     Raises:
         ConfigurationError: an argument that can never work.
+        ModelError: a model keeps what has no digest.
         StoreMismatchError: the memory belongs to another classifier, noise or norm.
     """
 
@@ -108,6 +112,7 @@ class SmoothedClassifier:
         batch_size: int | Literal["auto"] = "auto",
         precision: Precision = "fp32",
         compile: bool = False,
+        identity: str | None = None,
     ) -> None:
         try:
             n0, n, alpha = index(n0), index(n), float(alpha)
@@ -134,6 +139,7 @@ class SmoothedClassifier:
             batch_size=batch_size,
             precision=precision,
             compile=compile,
+            identity=identity,
         )
         self.alternatives = Alternatives(classifiers, sigma, n0, selection)
         self.memory = memory
@@ -143,7 +149,7 @@ class SmoothedClassifier:
                     f"the memory holds {memory.norm} balls, but {noise.name} noise certifies "
                     f"{noise.norm}; use Memory(url, norm={noise.norm!r})"
                 )
-            memory.bind(self.digest, noise.name)
+            memory.bind(self.digest, noise.name, told=self.alternatives.told)
 
     @property
     def alone(self) -> bool:

@@ -19,7 +19,7 @@ from ddrs.errors import ConfigurationError, ModelError
 from ddrs.networks.compiled import CompiledNetwork, check_compilable
 from ddrs.networks.forward import EagerNetwork, Network
 from ddrs.networks.frozen import check_frozen
-from ddrs.networks.identity import model_digest
+from ddrs.networks.identity import Identity, check_identity, identify
 from ddrs.networks.independence import ROWS, check_independent, unchanged_buffers
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Noise
@@ -48,14 +48,18 @@ class NoisyClassifier:
         batch_size: rows of one forward pass, or `"auto"` for the fastest, found while voting.
         precision: `"fp32"` (the model's own) or `"bf16"` (bfloat16 arithmetic).
         compile: vote with a compiled copy of the model (`CompiledNetwork`).
+        identity: a name for all that decides the model's answers beside its modules with their
+            settings, parameters and buffers; by default that is digested too.
 
     Attributes:
-        digest: SHA-256 of what is certified: weights, buffers, module classes, precision, and
-            whether it is compiled.
+        digest: SHA-256 of what is certified: weights, buffers, module classes, what else the model
+            keeps or its `identity`, precision, and whether it is compiled.
+        told: the digest without what else it keeps, as earlier versions had it.
         on_votes: called with the number of votes after each batch, e.g. by a progress bar.
 
     Raises:
         ConfigurationError: an argument that can never work.
+        ModelError: the model keeps what has no digest.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class NoisyClassifier:
         batch_size: int | Literal["auto"] = "auto",
         precision: Precision = "fp32",
         compile: bool = False,
+        identity: str | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ConfigurationError(
@@ -86,23 +91,34 @@ class NoisyClassifier:
         self.precision = precision
         self.batch_size = batch_size
         self.compile = compile
+        self.identity = identity
+        check_identity(identity)
         if compile:
             check_compilable(self.device, precision)
-        self.digest = self._digest_now()
+        self._identity = self._identify()
+        self.digest, self.told = self._identity.digest, self._identity.told
         self.on_votes: Callable[[int], None] = lambda votes: None
         self._eager = EagerNetwork(model, num_classes, precision)
         self._compiled: dict[tuple[int, ...], CompiledNetwork] = {}
 
     def check_unchanged(self) -> None:
         """Raise ModelError unless the model is still the one that `digest` names."""
-        if self._digest_now() != self.digest:
+        now = self._identify()
+        if now.digest == self.digest:
+            return
+        changed = dict(now.kept.items() ^ self._identity.kept.items())
+        if changed and now.told == self.told:
             raise ModelError(
-                "the model changed since it was smoothed, so what is certified is no longer what "
-                "its digest names; make a new SmoothedClassifier"
+                f"{min(changed)} of the model changed since it was smoothed; if the model itself "
+                'writes it, and it decides nothing, pass identity="..." and vouch for it'
             )
+        raise ModelError(
+            "the model changed since it was smoothed, so what is certified is no longer what "
+            "its digest names; make a new SmoothedClassifier"
+        )
 
-    def _digest_now(self) -> str:
-        return model_digest(self.model, self.precision, compiled=self.compile)
+    def _identify(self) -> Identity:
+        return identify(self.model, self.precision, compiled=self.compile, identity=self.identity)
 
     @property
     def device(self) -> torch.device:

@@ -337,6 +337,29 @@ def test_changed_data_is_refused_on_resume(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "run" / "certificates.partial").read_text() == kept
 
 
+def test_a_changed_configuration_of_transformers_is_refused_on_resume(tmp_path: Path) -> None:
+    from support.transformer import PROCESSOR, save, tiny_vit
+
+    spec = save(tiny_vit(), tmp_path / "m", PROCESSOR)
+    np.savez(tmp_path / "data.npz", x=np.zeros((2, 3, 8, 8), np.float32), y=np.zeros(2, np.int64))
+    asked = job(f"npz:{tmp_path / 'data.npz'}", model=spec)
+    certify_run(asked, tmp_path / "run", quiet=True)
+    (tmp_path / "run" / "summary.json").unlink()  # as if it had been interrupted
+    certify_run(asked, tmp_path / "run", quiet=True)
+    config = tmp_path / "m" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"layer_norm_eps": 0.5}))
+    (tmp_path / "run" / "summary.json").unlink()
+    with pytest.raises(RunError, match=r"another configuration .*model_digest"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    named = replace(asked, identity="the edited one")
+    certify_run(named, tmp_path / "named", quiet=True)
+    record = json.loads((tmp_path / "named" / "config.json").read_text())
+    assert record["identity"] == "the edited one"
+    with pytest.raises(ConfigurationError, match="identity"):
+        certify_run(replace(asked, identity=" "), tmp_path / "none", quiet=True)
+    assert not (tmp_path / "none").exists()
+
+
 def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
     with pytest.raises(DataError):

@@ -107,6 +107,7 @@ def load_classifiers(
             batch_size=job.batch_size,
             precision=job.precision,
             compile=job.compile,
+            identity=job.identity,
         )
         for each in loaded
     ]

@@ -32,6 +32,8 @@ def statistics_table(found: "Statistics") -> str:
         f"{inherited.lost:.{DIGITS}g} lost",
         *(f"{key.replace('_', ' ')}: {found.about.get(key, '-')}" for key in ABOUT),
         f"head: {found.head.count} entries, chain {found.head.chain or '-'}",
+        f"head of the abstentions: {found.abstentions.count}, chain "
+        f"{found.abstentions.chain or '-'}",
     ]
     return "\n".join(lines)
 

@@ -285,7 +285,7 @@ def test_read_only_does_not_upgrade(path):
         assert memory.recall(x[-1]) == (answers[-1] if answers[-1].prediction >= 0 else None)
 
 
-@pytest.mark.parametrize("newer", ["3", "99", "two", ""])
+@pytest.mark.parametrize("newer", ["4", "99", "two", ""])
 def test_a_version_that_nobody_knows_is_refused_and_untouched(path, newer):
     old(path)
     edit(path, "UPDATE meta SET value = ? WHERE key = 'schema_version'", newer)

@@ -275,7 +275,7 @@ def _read(export: Export) -> Iterator[Chained]:
     shape = read_shape(export.about) if export.head.count else ()
     try:
         for row in _rows(export, rows_per_query(prod(shape)), COLUMNS.names):
-            if row.get("alpha") is not None:
+            if number == export.head.count and row.get("alpha") is not None:
                 break  # only abstentions follow
             number += 1
             if row["id"] != number:

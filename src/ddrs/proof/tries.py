@@ -11,7 +11,7 @@ __all__ = ["alpha_left"]
 
 
 def alpha_left(asked: float, spent: float) -> float:
-    """What is left, asked - spent, rounded down: the exact sum of `spent` and this is at most `asked`.
+    """What is left of `asked`, rounded down: the exact sum with `spent` is at most `asked`.
 
     Args:
         asked: probability with which all tries at an input together may be wrong.

@@ -59,7 +59,9 @@ class SmoothedClassifier:
             first one given, which should be the one that is most often right under the noise that
             the policy starts from; or `"all"`, those of all together.
         n: votes that certify it; the most of them, where `certify` is told when to stop.
-        alpha: probability with which one certificate may be wrong.
+        alpha: probability with which one certificate may be wrong; with a memory, all certificates
+            that are tried for at one input, in whatever call, process or run. An abstention is
+            remembered and spends it; a call with a larger alpha has the difference left.
         bound: `"one-sided"` or `"two-sided"` (`proof.bounds.Confidence`).
         seed: key of all random streams: the same seed gives the same counts for the same input. By
             default every call draws a fresh one from the operating system; do so wherever an
@@ -234,7 +236,8 @@ class SmoothedClassifier:
             own: what `own` returned for these inputs.
 
         Returns:
-            One certificate per input, in order; those given where there is no memory.
+            One certificate per input, in order; those given where there is no memory. Where other
+            tries have spent alpha meanwhile it is the abstention that is remembered.
 
         Raises:
             InputError: `x` is not such a tensor, or `own` is of other inputs, of another classifier

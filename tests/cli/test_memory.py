@@ -64,16 +64,18 @@ def test_stats_export_and_import(
     assert stats.startswith(f"{url}\n\n| class | entries |")
     assert "100%" in err
     with Memory(url, read_only=True) as memory:
-        count = len(memory)
+        count, abstained = len(memory), len(list(memory.abstentions()))
+    assert abstained
     assert f"head: {count} entries, chain " in stats
+    assert f"head of the abstentions: {abstained}, chain " in stats
     file, new = tmp_path / "m.parquet", f"sqlite:///{tmp_path}/new.db"
     assert run(capsys, "memory", "export", url, "--out", str(file))[:2] == (
         0,
-        f"{file}: {count} entries\n",
+        f"{file}: {count} entries, {abstained} abstentions\n",
     )
-    assert pq.read_metadata(file).num_rows == count
+    assert pq.read_metadata(file).num_rows == count + abstained
     code, out, err = run(capsys, "memory", "import", str(file), "--memory", new)
-    assert (code, out) == (0, f"{new}: {count} entries\n")
+    assert (code, out) == (0, f"{new}: {count} entries, {abstained} abstentions\n")
     assert "100%" in err
     assert run(capsys, "memory", "stats", new)[1].splitlines()[1:] == stats.splitlines()[1:]
     assert run(capsys, "audit", new)[0] == 0
@@ -109,7 +111,7 @@ def test_a_failed_import_leaves_no_new_memory(
     file = tmp_path / "m.parquet"
     run(capsys, "memory", "export", url, "--out", str(file))
     table = pq.read_table(file)
-    radii = pa.array([2 * radius for radius in table["claimed_radius"].to_pylist()])
+    radii = pa.array([2 * (radius or 0.0) for radius in table["claimed_radius"].to_pylist()])
     place = table.column_names.index("claimed_radius")
     pq.write_table(table.set_column(place, table.schema.field(place), radii), file)
     before = sorted(tmp_path.iterdir())

@@ -10,19 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ddrs.engines.local.certify import certify_run
 from ddrs.errors import ConfigurationError, ModelError, RunError, StoreError
 from ddrs.evaluation.summary import summarise
 from ddrs.finished.audit import audit_memory, audit_run
 from ddrs.finished.reading import read_finished
-from ddrs.inputs import input_digest
+from ddrs.inputs import Point, input_digest
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.memory import Memory
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.certify import recompute_radius
 from ddrs.runs.rows import CertifiedRow
+from ddrs.smoothing.classifier import SmoothedClassifier
 from support import toy
+from support.classifiers import Halfspace
 
 
 @pytest.fixture
@@ -404,3 +407,31 @@ def test_a_pipe_in_a_run_is_refused_and_not_waited_for(run: Path) -> None:
         os.mkfifo(run / name)
         with pytest.raises((RunError, StoreError), match="pipe, device or socket"):
             audit_run(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "alpha", "message"),
+    [
+        ({}, 0.05, None),
+        ({"alpha": 0.01}, 0.05, "its alpha 0.05 is not the 0.01 of its certificate"),
+        ({"input_digest": "x"}, 0.05, "its certificate is for another input"),
+        ({"own_prediction": 1, "prediction": 1}, 0.05, "its certificate claims class 1"),
+        ({"p_lower": 0.9}, 0.05, "p_lower 0.9 is not the"),
+        (None, 0.05, "its certificate cannot be read"),
+    ],
+)
+def test_an_abstention_that_is_not_that_of_its_certificate_is_found(
+    tmp_path: Path, changes: dict[str, Any] | None, alpha: float, message: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path}/m.db"
+    point = Point.of([0.0, 1.0])
+    (one,) = SmoothedClassifier(
+        Halfspace([1.0, 0.0]), 2, sigma=0.5, n=100, n0=1, alpha=0.05, seed=1
+    ).certify(torch.tensor([[0.0, 1.0]]))
+    assert one.outcome == "abstained"
+    evidence = "{}" if changes is None else replace(one, **changes).to_json()
+    with Memory(url) as memory:
+        memory.resolve(point, -1, 0.0, evidence=evidence, alpha=alpha)
+    violations = [str(violation) for violation in audit_memory(url).violations]
+    assert bool(violations) == (message is not None)
+    assert message is None or any(f"abstention 1: {message}" in each for each in violations)

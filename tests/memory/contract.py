@@ -11,6 +11,7 @@ from ddrs.errors import InputError, StoreError, StoreMismatchError
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.proof.certificate import ABSTAIN
+from ddrs.proof.tries import alpha_left
 
 
 def conflicting(count, seed, dimension=2):
@@ -18,6 +19,14 @@ def conflicting(count, seed, dimension=2):
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 100, (count, dimension)) / 64
     return x, rng.integers(ABSTAIN, 4, count).tolist(), (rng.random(count) / 8).tolist()
+
+
+HERE = [0.0, 1.0]
+
+
+def attempt(memory, prediction, evidence, alpha=0.05, asked=None):
+    """A try at one input."""
+    return memory.resolve(HERE, prediction, 0.5, evidence=evidence, alpha=alpha, asked=asked)
 
 
 class MemoryContract(ABC):
@@ -225,6 +234,101 @@ class MemoryContract(ABC):
         assert memory.resolve([1.25], 5, 0.5).outcome == "own"
         assert memory.audit().ok
 
+    def test_a_try_that_abstains_is_remembered_and_spends_its_alpha(self, memory):
+        first = attempt(memory, ABSTAIN, "a")
+        assert first == Resolution(ABSTAIN, 0.0, "abstained", "a")
+        assert attempt(memory, ABSTAIN, "a") == first  # the same try
+        assert attempt(memory, 3, "b") == first  # another one, with nothing left
+        assert attempt(memory, 3, "b", 0.01) == first
+        assert len(memory) == 0
+        assert memory.recall(HERE) is None
+        (kept,) = memory.abstentions()
+        assert (kept.id, kept.alpha, kept.spent, kept.evidence) == (1, 0.05, 0.05, "a")
+        assert memory.tried([kept.input_digest, "other"]) == {kept.input_digest: [kept]}
+        assert memory.resolve([9.0, 9.0], 3, 1.0, evidence="b", alpha=0.05).outcome == "own"
+        assert memory.audit().ok
+
+    def test_who_asks_for_more_gets_what_is_left(self, memory):
+        attempt(memory, ABSTAIN, "a")
+        left = alpha_left(0.08, 0.05)
+        more = attempt(memory, 3, "b", left * 1.001, 0.08)
+        assert more == Resolution(ABSTAIN, 0.0, "abstained", "a")
+        assert attempt(memory, ABSTAIN, "c", left, 0.08).evidence == "c"
+        for asked, evidence in [(0.01, "a"), (0.05, "a"), (0.06, "c"), (0.08, "c")]:
+            assert attempt(memory, 3, "d", asked).evidence == evidence
+        assert [(a.alpha, a.spent) for a in memory.abstentions()] == [(0.05, 0.05), (left, 0.08)]
+        assert attempt(memory, 3, "e", 0.02, 0.10).outcome == "own"
+        assert memory.audit().ok
+
+    def test_a_region_answers_an_input_that_abstained_before(self, memory):
+        attempt(memory, ABSTAIN, "a")
+        memory.resolve([0.0, 0.5], 1, 2.0)
+        covered = Resolution(1, 1.5, "inherited", "a")
+        assert attempt(memory, 3, "b") == covered  # its own claim does not count any more
+        assert memory.recall(HERE) == covered
+        assert list(memory.entries())[1].claimed_prediction == ABSTAIN
+        assert memory.audit().ok
+
+    def test_an_input_that_comes_twice_in_a_batch_is_tried_once(self, memory):
+        answers = memory.resolve_many(
+            [HERE, HERE, HERE], [ABSTAIN, 3, ABSTAIN], [0.0, 1.0, 0.0],
+            evidence=["a", "b", "a"], alphas=[0.05, 0.05, 0.05], asked=0.05,
+        )  # fmt: skip
+        assert answers == [Resolution(ABSTAIN, 0.0, "abstained", "a")] * 3
+        assert len(list(memory.abstentions())) == 1
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"alpha": 0.0}, "alpha must be strictly between"),
+            ({"alpha": "x"}, "alpha must be strictly between"),
+            ({"alpha": 0.1, "asked": 1.0}, "asked must be strictly between"),
+            ({"alpha": 0.1, "evidence": None}, "needs evidence"),
+        ],
+    )
+    def test_a_try_that_cannot_be_counted_is_refused(self, memory, settings, message):
+        with pytest.raises(InputError, match=message):
+            memory.resolve([5.0], ABSTAIN, 0.0, **{"evidence": "a", **settings})
+        assert list(memory.abstentions()) == []
+
+    def test_an_interrupted_batch_remembers_no_try(self, memory, monkeypatch):
+        with monkeypatch.context() as patch:
+            from ddrs.memory.store.tables import Transaction
+
+            original = Transaction.remember
+
+            def interrupted(transaction, *arguments):
+                original(transaction, *arguments)
+                raise KeyboardInterrupt
+
+            patch.setattr(Transaction, "remember", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                attempt(memory, ABSTAIN, "a")
+        assert list(memory.abstentions()) == []
+        assert attempt(memory, 3, "b").outcome == "own"
+
+    def test_threads_that_try_one_input_at_once_get_one_answer(self, memory):
+        barrier, answers = threading.Barrier(8), [None] * 8
+
+        def work(k):  # half of them would certify
+            barrier.wait()
+            answers[k] = attempt(memory, 3 if k % 2 else ABSTAIN, f"try {k}")
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert None not in answers
+        assert len(list(memory.abstentions())) <= 1
+        # Those that abstained before one certified all gave the first of these abstentions.
+        assert len(set(answers)) <= 2
+        assert len({answer.evidence for answer in answers if answer.outcome == "own"}) <= 1
+        abstained = {answer.evidence for answer in answers if answer.outcome == "abstained"}
+        assert abstained == {each.evidence for each in memory.abstentions()}
+        assert not abstained or len(memory) == 0
+        assert memory.audit().ok
+
     def test_threads_take_turns(self, memory):
         x, predictions, radii = conflicting(200, seed=3)
         answers = {}
@@ -296,6 +400,23 @@ class SharedMemoryContract(MemoryContract):
             with pytest.raises(StoreMismatchError, match="model and noise"):
                 memory.bind("m2", "uniform")
             assert memory.lookup(np.full((2, 3), 0.1)).x.dtype == np.float32
+
+    def test_what_one_spent_is_gone_for_the_other_and_after_it_is_reopened(self, tmp_path):
+        url = self.url(tmp_path)
+        with Memory(url) as one, Memory(url) as two:
+            first = attempt(one, ABSTAIN, "a")
+            assert attempt(two, 3, "b") == first
+            second = attempt(two, ABSTAIN, "c", 0.009, 0.06)
+            assert second.evidence == "c"
+            assert attempt(one, 3, "d", 0.06) == second
+        with Memory(url) as memory:
+            assert attempt(memory, 3, "e", 0.06) == second
+            assert len(list(memory.abstentions())) == 2
+        with Memory(url, read_only=True) as memory:
+            assert attempt(memory, 3, "f", 0.06) == second
+            assert attempt(memory, 3, "f", 0.01, 0.08).outcome == "unrecorded"
+            assert attempt(memory, ABSTAIN, "g", 0.01, 0.08).evidence == "g"
+            assert len(list(memory.abstentions())) == 2  # a reader leaves no trace
 
     def test_one_sees_at_once_what_the_other_stored(self, tmp_path):
         url = self.url(tmp_path)

@@ -28,13 +28,27 @@ def store(tmp_path):
     return alter
 
 
+@pytest.fixture
+def tries(tmp_path, store):
+    """The same with three abstentions, the first two of one input."""
+    with Memory(f"sqlite:///{tmp_path}/memory.db") as memory:
+        for x, note, alpha, asked in [
+            ([50.0, 0.0], "a", 0.01, 0.01),
+            ([50.0, 0.0], "b", 0.03, 0.05),
+            ([90.0, 0.0], "c", 0.05, 0.05),
+        ]:
+            memory.resolve(x, -1, 0.0, evidence=note, alpha=alpha, asked=asked)
+        assert memory.audit().ok
+    return store
+
+
 def kinds(report):
     assert report.ok == (not report.violations)
     return {(v.kind, v.entries) for v in report.violations}
 
 
 def test_an_untouched_store_is_ok(store):
-    report = store("UPDATE head SET entries = 3")
+    report = store("UPDATE head SET entries = 3 WHERE id = 1")
     assert report.ok
     assert report.entries == 3
     assert report.violations == ()
@@ -227,3 +241,34 @@ def test_every_overlap_of_a_large_store_is_found(tmp_path):
 def test_violations_read_as_sentences():
     assert str(Violation("meta", (), "the shape is lost")) == "the shape is lost"
     assert str(Violation("missing", (7,), "gone")) == "missing: entry 7: gone"
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DELETE FROM abstentions WHERE id = 3", {"head"}),
+        ("DELETE FROM abstentions WHERE id = 1", {"missing", "head"}),
+        ("DELETE FROM abstentions", {"head"}),
+        ("UPDATE head SET entries = 2 WHERE id = 2", {"head"}),
+        ("UPDATE head SET chain = 'x' WHERE id = 2", {"head"}),
+        ("UPDATE abstentions SET evidence = 'x' WHERE id = 2", {"chain"}),
+        ("UPDATE abstentions SET input_digest = 'x' WHERE id = 3", {"chain"}),
+        ("UPDATE abstentions SET spent = 0.04 WHERE id = 2", {"chain"}),
+        ("UPDATE abstentions SET alpha = 0.045 WHERE id = 2", {"chain", "alpha"}),
+        ("UPDATE abstentions SET spent = 0.005 WHERE id = 2", {"chain", "alpha"}),
+        ("UPDATE abstentions SET alpha = 2.0 WHERE id = 3", {"chain", "damaged"}),
+        ("UPDATE abstentions SET spent = 'much' WHERE id = 3", {"chain", "damaged"}),
+        ("UPDATE abstentions SET evidence = x'00' WHERE id = 3", {"chain", "damaged"}),
+        ("UPDATE abstentions SET chain = 'x' WHERE id = 3", {"chain", "head"}),
+    ],
+)
+def test_abstentions_changed_by_hand_are_found(tries, statement, expected):
+    report = tries(statement)
+    assert {violation.kind for violation in report.violations} == expected
+    assert all("abstention" in str(violation) for violation in report.violations)
+
+
+def test_what_is_wrong_with_an_abstention_is_asked_too(tmp_path, tries):
+    with Memory(f"sqlite:///{tmp_path}/memory.db") as memory:
+        report = memory.audit(lambda one: ["bad"] if getattr(one, "evidence", "") == "b" else [])
+    assert [str(violation) for violation in report.violations] == ["abstention 2: bad"]

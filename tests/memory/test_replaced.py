@@ -64,17 +64,20 @@ class Server:
         self.nursery = nursery
 
     def keep(self):
-        self.kept = self.postgres.execute("SELECT entries, chain FROM head", self.name)[0]
+        query = "SELECT entries, chain FROM head ORDER BY id"
+        self.kept = self.postgres.execute(query, self.name)
         self.facts = self.postgres.execute("SELECT key FROM meta", self.name)
 
     def go_back(self):
-        entries, chain = self.kept
+        (entries, chain), (abstentions, last) = self.kept
         facts = ", ".join(f"'{key}'" for (key,) in self.facts)
         for statement in (
             f"DELETE FROM regions WHERE id > {entries}",
             f"DELETE FROM inputs WHERE id > {entries}",
             f"DELETE FROM meta WHERE key NOT IN ({facts})",
-            f"UPDATE head SET entries = {entries}, chain = '{chain}'",
+            f"UPDATE head SET entries = {entries}, chain = '{chain}' WHERE id = 1",
+            f"DELETE FROM abstentions WHERE id > {abstentions}",
+            f"UPDATE head SET entries = {abstentions}, chain = '{last}' WHERE id = 2",
         ):
             self.postgres.execute(statement, self.name)
 
@@ -199,6 +202,24 @@ def test_entries_listed_while_it_goes_back_are_not_mixed(store, monkeypatch):
         by_another_process(store, 50, 5, 2)
         with pytest.raises(StoreError, match=REPLACED):
             next(listed)
+
+
+def abstain(url, *names):
+    with Memory(url) as memory:
+        for name in names:
+            memory.resolve(NEAR, -1, 0.0, evidence=name, alpha=0.01, asked=0.01 * len(name))
+
+
+@pytest.mark.parametrize("grown", [[], ["bb"], ["bb", "ccc", "dddd"]])
+def test_an_abstention_that_is_gone_is_noticed(store, grown):
+    abstain(store.url, "a")
+    store.keep()
+    with Memory(store.url) as memory:
+        memory.resolve([9.0, 0.0], -1, 0.0, evidence="other", alpha=0.01)
+        store.go_back()
+        assert store.nursery.wait(store.nursery.fork(abstain, store.url, *grown)) == 0
+        assert_refused(memory)
+    assert_sound(store, 0)
 
 
 def test_a_memory_that_knows_no_entry_yet_knows_what_it_was_made_for(store):

@@ -8,7 +8,14 @@ import pytest
 
 from ddrs.errors import StoreError, StoreMismatchError
 from ddrs.memory.memory import Memory
-from ddrs.memory.transfer import chained, export_entries, import_entries, open_export
+from ddrs.memory.transfer import (
+    chained,
+    chained_abstentions,
+    export_entries,
+    import_entries,
+    last_of,
+    open_export,
+)
 
 
 def fill(memory, count=60, seed=3):
@@ -22,6 +29,15 @@ def fill(memory, count=60, seed=3):
             int(rng.integers(-1, 3)),
             float(rng.uniform(0, 1.5)),
             evidence=None if number % 2 else f"votes {number}",
+        )
+    for number in range(5):  # two inputs that abstain
+        memory.resolve(
+            np.full((2, 2), 40.0 + number % 2),
+            -1,
+            0.0,
+            evidence=f"try {seed} {number}",
+            alpha=0.001,
+            asked=0.002 * (number + 1),
         )
 
 
@@ -44,7 +60,7 @@ def file(memory, tmp_path):
 
 def content(memory):
     """Everything that a memory holds, and its head."""
-    return [
+    return [*chained_abstentions(memory)] + [
         (e.id, e.point.digest, e.point.x.dtype, e.resolution, e.claimed_prediction,
          e.claimed_radius, chain)
         for e, chain in chained(memory)
@@ -80,7 +96,11 @@ def test_the_file_says_what_it_is(memory, file):
     assert export.about == {key: about[key] for key in ("norm", "shape", "model_digest", "noise")}
     rows = pq.read_table(file).to_pylist()
     first = next(memory.entries())
-    assert len(rows) == len(memory)
+    tries = list(chained_abstentions(memory))
+    assert len(tries) == 5
+    assert export.abstentions == last_of(tries) == memory._view.known_abstention
+    assert len(rows) == len(memory) + len(tries)
+    assert [row["evidence"] for row in rows[-5:]] == [one.evidence for one, _ in tries]
     assert rows[0]["claimed_radius"] == first.claimed_radius
     assert rows[0]["dtype"] == first.point.x.dtype.str
     assert rows[0]["x"] == first.point.x.tobytes()
@@ -204,6 +224,52 @@ def test_somebody_who_writes_meanwhile_is_noticed(file, tmp_path):
 
     with Memory(url) as new, pytest.raises(StoreError, match="another process wrote"):
         import_entries(open_export(file), new, interfere)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.pop(), "the 4 abstentions of .* are not the 5"),
+        (lambda rows: rows.pop(-3), "damaged at abstention 3"),
+        (lambda rows: rows[-1].update(evidence="x"), "the 5 abstentions of .* are not"),
+        (lambda rows: rows[-1].update(alpha=7.0), "damaged at abstention 5"),
+        (lambda rows: rows[-1].update(alpha=None), "the 4 abstentions of"),
+        (lambda rows: rows.append(dict(rows[-1], id=6)), "the 6 abstentions of .* are not the 5"),
+    ],
+)
+def test_altered_abstentions_are_refused(file, tmp_path, change, message):
+    rewrite(file, change)
+    with Memory(f"sqlite:///{tmp_path}/new.db") as new:
+        with pytest.raises(StoreError, match=message):
+            import_entries(open_export(file), new)
+        assert content(new) == []
+
+
+def test_a_memory_with_other_abstentions_is_refused_and_one_with_the_first_resumes(
+    memory, file, tmp_path
+):
+    first = list(memory.abstentions())[:2]
+    with Memory(f"sqlite:///{tmp_path}/new.db") as new:
+        new.bind("model", "gaussian")
+        new.remember(first)
+        import_entries(open_export(file), new)
+        assert content(new) == content(memory)
+        assert new.audit().ok
+    with Memory(f"sqlite:///{tmp_path}/other.db") as other:
+        other.resolve(np.zeros((2, 2)), -1, 0.0, evidence="x", alpha=0.01)
+        with pytest.raises(StoreError, match="into a new memory"):
+            import_entries(open_export(file), other)
+        assert len(other) == 0
+
+
+def test_an_export_from_before_there_were_abstentions_is_imported(memory, file):
+    table = pq.read_table(file).slice(0, len(memory)).drop_columns(["alpha", "spent"])
+    facts = json.loads(pq.read_metadata(file).metadata[b"ddrs_memory"])
+    facts = {k: v for k, v in facts.items() if not k.startswith("abstentions")}
+    pq.write_table(table.replace_schema_metadata({"ddrs_memory": json.dumps(facts)}), file)
+    with Memory("memory://") as new:
+        import_entries(open_export(file), new)
+        assert content(new) == content(memory)[5:]
 
 
 def test_an_empty_memory_goes_there_and_back(tmp_path):

@@ -4,13 +4,16 @@ A command imports what it needs when it runs: its help text does not load a data
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ddrs.cli.parsing import Command
 from ddrs.cli.terminal import say, say_lines
 from ddrs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ddrs.memory.transfer import Export
 
 __all__ = ["app"]
 
@@ -60,7 +63,7 @@ def export(
         ProgressBar("export", len(memory), "entries") as bar,
     ):
         made = export_entries(memory, out, bar.advance)
-    say(f"{out}: {made.head.count} entries")
+    say(f"{out}: {_content(made)}")
 
 
 @app.command(
@@ -85,4 +88,10 @@ def import_(
         rehearse(export, bar.advance)  # before a memory is made: one that fails leaves none
         with Memory(memory, export.norm) as opened:
             fill(export, opened, bar.advance)
-    say(f"{shown}: {export.head.count} entries")
+    say(f"{shown}: {_content(export)}")
+
+
+def _content(export: "Export") -> str:
+    found = f"{export.head.count} entries"
+    abstained = export.abstentions.count
+    return f"{found}, {abstained} abstentions" if abstained else found

@@ -34,6 +34,8 @@ def statistics_table(found: "Statistics") -> str:
         f"{inherited.lost:.{DIGITS}g} lost",
         *(f"{key.replace('_', ' ')}: {_text(found.about.get(key))}" for key in ABOUT),
         f"head: {found.head.count} entries, chain {_text(found.head.chain)}",
+        f"head of the abstentions: {found.abstentions.count}, chain "
+        f"{_text(found.abstentions.chain)}",
     ]
     return "\n".join(lines)
 

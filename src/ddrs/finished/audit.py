@@ -9,12 +9,13 @@ from ddrs.evaluation.summary import summarise
 from ddrs.finished.reading import FinishedRun, read_finished
 from ddrs.jobs.checks import keeps_answer
 from ddrs.jobs.config import CertifyConfig
+from ddrs.memory.abstentions import Abstention
 from ddrs.memory.audit import AuditReport, Violation
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.memory.store.urls import parse_url, shown_url
-from ddrs.proof.certificate import Certificate
+from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.proof.check import TOLERANCE, certificate_faults
 from ddrs.runs.files import CONFIG
 from ddrs.runs.rows import CertifiedRow
@@ -201,7 +202,9 @@ def _audit_entries(
     answers: dict[str, Resolution] = {}
     bound = "model_digest" in memory.about()
 
-    def examine(entry: Entry) -> Iterator[str]:
+    def examine(entry: Entry | Abstention) -> Iterator[str]:
+        if isinstance(entry, Abstention):
+            return _abstention_faults(entry)
         if entry.point.digest in wanted:
             answers[entry.point.digest] = entry.resolution
         return _evidence_faults(entry, bound)
@@ -229,6 +232,22 @@ def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
         proved = (own.own_prediction, own.own_radius)
         yield f"its claim {claimed} is not the {proved} of its certificate"
     if own.input_digest != entry.point.digest:
+        yield "its certificate is for another input"
+
+
+def _abstention_faults(abstention: Abstention) -> Iterator[str]:
+    """Where an abstention that a memory remembers is not the one of its certificate."""
+    try:
+        own = Certificate.from_json(abstention.evidence)
+    except (TypeError, ValueError) as error:
+        yield f"its certificate cannot be read: {error}"
+        return
+    yield from certificate_faults(own)
+    if (own.prediction, own.own_prediction) != (ABSTAIN, ABSTAIN):
+        yield f"its certificate claims class {own.own_prediction}"
+    if own.alpha != abstention.alpha:
+        yield f"its alpha {abstention.alpha} is not the {own.alpha} of its certificate"
+    if own.input_digest != abstention.input_digest:
         yield "its certificate is for another input"
 
 

@@ -66,6 +66,7 @@ class CalibrateJob:
     seed: int = field(default=0, metadata={"metavar": "K", "help": "Key of inputs and noise."})
     precision: Precision = field(default="fp32", metadata=SHARED["precision"])
     compile: bool = field(default=False, metadata=SHARED["compile"])
+    identity: str | None = field(default=None, metadata=SHARED["identity"])
     batch_size: int | Literal["auto"] = field(default="auto", metadata=SHARED["batch_size"])
 
     def __post_init__(self) -> None:

@@ -15,17 +15,21 @@ import numpy.typing as npt
 from sqlalchemy import RowMapping
 
 from ddrs.errors import ConfigurationError, InputError, StoreError
-from ddrs.memory.chain import genesis, link
+from ddrs.memory.abstentions import Abstention, abstention_of
+from ddrs.memory.chain import CHAINED_ABSTENTION, genesis, link
 from ddrs.memory.entries import Entry, from_row
 from ddrs.memory.geometry import Array, from_units, parse_norm, to_units
 from ddrs.memory.index import Index
 from ddrs.memory.regions import Neighbour, Resolution, decide
 from ddrs.memory.sketch import SKETCH_ERROR, SKETCH_SIZE, Sketch
-from ddrs.memory.store.tables import Head, Transaction
+from ddrs.memory.store.tables import ROWS_PER_QUERY, Head, Transaction
 from ddrs.memory.view import neighbours, read_shape, rows_per_query, sketches
 from ddrs.noise.distributions import Norm
+from ddrs.proof.tries import alpha_left
 
 __all__ = ["AuditReport", "Violation", "audit"]
+
+Examine = Callable[[Entry | Abstention], Iterable[str]]
 
 ENTRIES_PER_SCAN = 256  # that share one scan of an index
 
@@ -35,8 +39,8 @@ class Violation:
     """One thing that is wrong in a store.
 
     Attributes:
-        kind: `meta`, `head`, `missing`, `chain`, `damaged`, `sketch`, `evidence`, `overlap` or
-            `replay`.
+        kind: `meta`, `head`, `missing`, `chain`, `damaged`, `sketch`, `evidence`, `alpha`,
+            `overlap` or `replay`.
         entries: ids of the entries concerned.
         message: what is wrong with them.
     """
@@ -72,8 +76,9 @@ class AuditReport:
 
 def audit(
     transaction: Transaction,
-    examine: Callable[[Entry], Iterable[str]] | None = None,
+    examine: Examine | None = None,
     known: Head | None = None,
+    known_abstention: Head | None = None,
 ) -> AuditReport:
     """Check a whole store.
 
@@ -82,8 +87,9 @@ def audit(
 
     Args:
         transaction: on the store; it must see one state of it throughout.
-        examine: what else is wrong with an entry.
+        examine: what else is wrong with an entry or an abstention.
         known: an entry by its number and chain that must still be there.
+        known_abstention: likewise an abstention.
     """
     count = transaction.stored()
     facts = transaction.meta()
@@ -96,7 +102,10 @@ def audit(
     violations = [
         v for rows in transaction.rows(rows_per_query(prod(shape))) for v in reading(rows)
     ]
-    violations += _head_faults(transaction, count, reading, known or Head(0, ""))
+    nothing = Head(0, "")
+    entries = Head(count, reading.chain), known or nothing
+    abstentions = _abstentions(transaction, norm, examine, violations), known_abstention or nothing
+    violations += _head_faults(transaction, entries, abstentions)
     columns = reading.columns()
     for chunk, pairs in _pairs_to_compare(columns):
         violations += _decisions(transaction, norm, shape, columns, chunk, pairs)
@@ -121,7 +130,7 @@ class _Reading:
         self,
         shape: tuple[int, ...],
         facts: dict[str, str],
-        examine: Callable[[Entry], Iterable[str]] | None,
+        examine: Examine | None,
     ) -> None:
         self.chain = genesis(facts)
         self._shape = shape
@@ -181,22 +190,68 @@ def _same_sketch(stored: object, made: Sketch) -> bool:
     return bool(near) or values.astype(np.float32).tobytes() == made.tobytes()
 
 
-def _head_faults(
-    transaction: Transaction, count: int, reading: _Reading, known: Head
-) -> Iterator[Violation]:
+def _abstentions(
+    transaction: Transaction, norm: Norm, examine: Examine | None, violations: list[Violation]
+) -> Head:
+    """Check the abstentions, and give the end of their chain as their rows have it.
+
+    Args:
+        transaction: on the store.
+        norm: of the memory, with which the chain begins.
+        examine: what else is wrong with one of them.
+        violations: what is wrong is added to it.
+    """
+    count, last, chain = 0, 0, genesis({"norm": norm})
+    spent: dict[str, float] = {}  # by input
+
+    def note(kind: str, message: str) -> None:
+        violations.append(Violation(kind, (), f"abstention {last}: {message}"))
+
+    while rows := transaction.abstention_rows(last, ROWS_PER_QUERY):
+        for row in rows:
+            before, last, count = last, row["id"], count + 1
+            if last != before + 1:
+                note("missing", f"expected id {before + 1}: abstentions were deleted")
+            elif link(chain, row, CHAINED_ABSTENTION) != row["chain"]:
+                note("chain", "it does not follow from the one before it: one was altered")
+            chain = str(row["chain"])
+            try:
+                abstention = abstention_of(row)
+            except InputError as error:
+                note("damaged", str(error))
+                continue
+            left = alpha_left(abstention.spent, spent.get(abstention.input_digest, 0.0))
+            if not 0 < abstention.alpha <= left:
+                note("alpha", f"it took {abstention.alpha}, where its input had {left} left")
+            spent[abstention.input_digest] = abstention.spent
+            for fault in examine(abstention) if examine else ():
+                note("evidence", fault)
+    return Head(count, chain if count else "")
+
+
+def _head_faults(transaction: Transaction, *found: tuple[Head, Head]) -> Iterator[Violation]:
+    """What is wrong with the ends of the chains.
+
+    Args:
+        transaction: on the store.
+        found: of the entries and of the abstentions: the end as the rows give it, and one that was
+            known before and must still be there.
+    """
     try:
-        head, chain = transaction.head_and_chain(known.count)
+        stated = transaction.heads(*(known.count for _, known in found))
     except StoreError as error:
         yield Violation("head", (), str(error))
         return
-    if head.count != count:
-        message = f"the store has {count} entries and should have {head.count}"
-        yield Violation("head", (), f"{message}: entries were deleted or added")
-    elif count and head.chain != reading.chain:
-        yield Violation("head", (), "the last entry is not the one that the store ended with")
-    if known.count and chain != known.chain:
-        message = f"entry {known.count} is no longer the one that was there: the store was replaced"
-        yield Violation("head", (), f"{message} by an older or another copy")
+    names = (("entries", "entry"), ("abstentions", "abstention"))
+    for (many, one), (made, known), (head, chain) in zip(names, found, stated, strict=True):
+        if head.count != made.count:
+            message = f"the store has {made.count} {many} and should have {head.count}"
+            yield Violation("head", (), f"{message}: {many} were deleted or added")
+        elif made.count and head.chain != made.chain:
+            yield Violation("head", (), f"the last {one} is not the one that the store ended with")
+        if known.count and chain != known.chain:
+            message = f"{one} {known.count} is no longer the one that was there: the store was"
+            yield Violation("head", (), f"{message} replaced by an older or another copy")
 
 
 def _pairs_to_compare(

@@ -24,19 +24,32 @@ class Claim:
         prediction: the class, or `ABSTAIN`.
         radius: finite and non-negative; 0 for `ABSTAIN`.
         evidence: an opaque string that is stored with the answer.
+        alpha: probability with which the claim may be wrong; None where tries are not counted.
+        asked: probability with which all tries at the input together may be wrong.
     """
 
     point: Point
     prediction: int
     radius: float
     evidence: str | None
+    alpha: float | None = None
+    asked: float = 0.0
 
     @classmethod
-    def of(cls, point: Point, prediction: Any, radius: Any, evidence: Any) -> "Claim":
+    def of(
+        cls,
+        point: Point,
+        prediction: Any,
+        radius: Any,
+        evidence: Any,
+        alpha: Any = None,
+        asked: Any = None,
+    ) -> "Claim":
         """Check a claim; its radius is rounded down to float64.
 
         Raises:
-            InputError: no class, no radius, or evidence that is no string.
+            InputError: no class, no radius, evidence that is no string, no probability, or an
+                alpha without evidence, by which the try could be told from another.
         """
         if evidence is not None and not isinstance(evidence, str):
             raise InputError(f"evidence must be a string, not {type(evidence).__name__}")
@@ -49,7 +62,13 @@ class Claim:
                 f"the prediction {prediction} must be a class, or {ABSTAIN} to abstain"
             )
         radius = 0.0 if prediction == ABSTAIN else _rounded_down(radius)
-        return cls(point, prediction, radius, evidence)
+        if alpha is None:
+            return cls(point, prediction, radius, evidence)
+        if evidence is None:
+            raise InputError("a claim with an alpha needs evidence, which tells it from others")
+        share = _probability("alpha", alpha)
+        whole = share if asked is None else _probability("asked", asked)
+        return cls(point, prediction, radius, evidence, share, whole)
 
 
 def as_point(x: Any) -> Point:
@@ -76,6 +95,16 @@ def as_points(x: Any) -> list[Point]:
     if not batch.ndim:
         raise InputError("the inputs must be a batch: the first axis counts them")
     return [Point.of(row) for row in batch]
+
+
+def _probability(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < 1:
+        raise InputError(f"{name} must be strictly between 0 and 1, got {value!r}")
+    return number
 
 
 def _rounded_down(radius: Any) -> float:

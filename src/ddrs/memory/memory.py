@@ -10,15 +10,16 @@ from typing import Any, Self
 
 from sqlalchemy import RowMapping
 
-from ddrs.errors import ConfigurationError, InputError, StoreMismatchError
+from ddrs.errors import ConfigurationError, InputError, StoreError, StoreMismatchError
 from ddrs.memory import resolving
+from ddrs.memory.abstentions import Abstention
 from ddrs.memory.audit import AuditReport, audit
 from ddrs.memory.claims import Claim, as_point, as_points
 from ddrs.memory.entries import Entry
 from ddrs.memory.geometry import parse_norm
 from ddrs.memory.regions import Region, Resolution
 from ddrs.memory.store.store import Store
-from ddrs.memory.store.tables import Transaction
+from ddrs.memory.store.tables import ROWS_PER_QUERY, Head, Transaction
 from ddrs.memory.store.urls import parse_url
 from ddrs.memory.view import View, rows_per_query
 from ddrs.noise.distributions import Norm
@@ -105,7 +106,14 @@ class Memory:
         return self._store.read_only
 
     def resolve(
-        self, x: Any, prediction: int, radius: float, *, evidence: str | None = None
+        self,
+        x: Any,
+        prediction: int,
+        radius: float,
+        *,
+        evidence: str | None = None,
+        alpha: float | None = None,
+        asked: float | None = None,
     ) -> Resolution:
         """Check a claimed certificate against the stored regions, store and return the answer.
 
@@ -115,6 +123,11 @@ class Memory:
             prediction: the class claimed at `x`, or `ABSTAIN`.
             radius: the radius claimed; ignored for `ABSTAIN`.
             evidence: stored with the answer and given back with it.
+            alpha: probability with which this claim may be wrong. Then tries are counted: if it
+                abstains, that is remembered with its evidence and given back to whoever would spend
+                more at this input than is left of `asked`. The same evidence is the same try.
+            asked: probability with which all tries at this input together may be wrong; `alpha` by
+                default.
 
         Returns:
             The answer to give. The same input again gets its stored answer, whatever is claimed.
@@ -123,7 +136,7 @@ class Memory:
             InputError: an argument is invalid; nothing is stored.
             StoreError: the answer could not be made durable; nothing is stored.
         """
-        return self._resolve([Claim.of(as_point(x), prediction, radius, evidence)])[0]
+        return self._resolve([Claim.of(as_point(x), prediction, radius, evidence, alpha, asked)])[0]
 
     def resolve_many(
         self,
@@ -132,6 +145,8 @@ class Memory:
         radii: Sequence[float],
         *,
         evidence: Sequence[str | None] | None = None,
+        alphas: Sequence[float | None] | None = None,
+        asked: float | None = None,
     ) -> list[Resolution]:
         """As `resolve` for one input after another, in one transaction: all are stored or none.
 
@@ -140,6 +155,8 @@ class Memory:
             predictions: `batch` classes.
             radii: `batch` radii.
             evidence: `batch` strings or None.
+            alphas: `batch` probabilities or None.
+            asked: one for all of them.
 
         Raises:
             InputError: an argument is invalid, or the lengths differ; nothing is stored.
@@ -147,13 +164,15 @@ class Memory:
         """
         points = as_points(x)
         notes = [None] * len(points) if evidence is None else list(evidence)
-        lengths = (len(points), len(predictions), len(radii), len(notes))
+        shares = [None] * len(points) if alphas is None else list(alphas)
+        lengths = (len(points), len(predictions), len(radii), len(notes), len(shares))
         if len(set(lengths)) != 1:
             raise InputError(
-                "inputs, predictions, radii and evidence must be equally many, not "
-                "{}, {}, {} and {}".format(*lengths)
+                "inputs, predictions, radii, evidence and alphas must be equally many, not "
+                "{}, {}, {}, {} and {}".format(*lengths)
             )
-        return self._resolve(list(map(Claim.of, points, predictions, radii, notes)))
+        claims = zip(points, predictions, radii, notes, shares, strict=True)
+        return self._resolve([Claim.of(*claim, asked) for claim in claims])
 
     def recall(self, x: Any) -> Resolution | None:
         """The stored answer of exactly this input, evidence included, or None.
@@ -168,6 +187,15 @@ class Memory:
         point = as_point(x)
         with self._lock:
             return self._store.run(lambda t: resolving.recall(t, self._view, point))
+
+    def tried(self, digests: Sequence[str]) -> dict[str, list[Abstention]]:
+        """The abstentions that are remembered of the inputs with these digests, in order.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._lock:
+            return self._store.run(lambda t: resolving.tried(t, self._view, digests))
 
     def lookup(self, x: Any) -> Region | None:
         """The stored region that answers `x`, or None.
@@ -204,7 +232,7 @@ class Memory:
             head = self._view.check(transaction)
             meta = transaction.meta()
             bound = {key: meta[key] for key in wanted if key in meta}
-            if not bound and (self.read_only or head.count):
+            if not bound and (self.read_only or head.count or self._view.known_abstention.count):
                 raise StoreMismatchError(
                     "the memory has entries that are not tied to a model: start a new memory"
                 )
@@ -249,14 +277,48 @@ class Memory:
             for row in sorted(rows, key=operator.itemgetter("id")):
                 yield self._view.entry(row)
 
-    def audit(self, examine: Callable[[Entry], Iterable[str]] | None = None) -> AuditReport:
+    def abstentions(self) -> Iterator[Abstention]:
+        """Every abstention that is remembered, in order of entry; a few are held at a time.
+
+        Raises:
+            StoreError: one is damaged; `audit` says which and how.
+        """
+        last = 0
+        while True:
+            with self._lock:
+                found = self._store.run(partial(self._abstentions, after=last))
+            if not found:
+                return
+            yield from found
+            last = found[-1].id
+
+    def remember(self, abstentions: Sequence[Abstention]) -> None:
+        """Store abstentions of another memory; an import does so.
+
+        Raises:
+            StoreError: they do not follow on those that are stored; nothing is stored.
+        """
+
+        def work(transaction: Transaction) -> Head:
+            self._view.check(transaction)
+            before = self._view.known_abstention
+            if abstentions and abstentions[0].id != before.count + 1:
+                raise StoreError("another process wrote to the memory meanwhile: import again")
+            return transaction.remember(abstentions, before)
+
+        with self._lock:
+            self._view.known_abstention = self._store.run(work, write=True)
+
+    def audit(
+        self, examine: Callable[[Entry | Abstention], Iterable[str]] | None = None
+    ) -> AuditReport:
         """Check the store afresh: every input, every pair of balls, every decision, the chain.
 
         A store that no longer has the last entry that this object knew is not sound either.
 
         Args:
-            examine: what else is wrong with an entry, one sentence each; the core cannot judge the
-                evidence that is stored with it.
+            examine: what else is wrong with an entry or an abstention, one sentence each; the core
+                cannot judge the evidence that is stored with it.
 
         Raises:
             StoreError: the store cannot be read at all, or holds more than a memory's own tables.
@@ -270,7 +332,7 @@ class Memory:
             self._store.close()
 
     def __len__(self) -> int:
-        """Number of stored answers."""
+        """Number of stored answers; abstentions are not among them."""
         with self._lock:
             return self._store.run(self._view.check).count
 
@@ -289,21 +351,28 @@ class Memory:
         with self._lock:
             if self.read_only:
                 return self._store.run(lambda t: resolving.answer(t, self._view, claims))
-            answers, head = self._store.run(
+            answers, last, last_abstention = self._store.run(
                 lambda t: resolving.insert(t, self._view, claims), write=True
             )
-            self._view.known = head
+            self._view.known, self._view.known_abstention = last, last_abstention
             return answers
 
     def _audit(
-        self, transaction: Transaction, examine: Callable[[Entry], Iterable[str]] | None
+        self,
+        transaction: Transaction,
+        examine: Callable[[Entry | Abstention], Iterable[str]] | None,
     ) -> AuditReport:
         self._store.check_schema(transaction)
-        return audit(transaction, examine, self._view.known)
+        return audit(transaction, examine, self._view.known, self._view.known_abstention)
 
     def _about(self, transaction: Transaction) -> dict[str, str]:
         self._view.check(transaction)
         return transaction.meta()
+
+    def _abstentions(self, transaction: Transaction, after: int) -> list[Abstention]:
+        self._view.check(transaction)
+        rows = transaction.abstention_rows(after, ROWS_PER_QUERY)
+        return [transaction.abstention(row) for row in rows]
 
     def _rows(self, transaction: Transaction, numbers: Sequence[int]) -> Sequence[RowMapping]:
         self._view.check(transaction)

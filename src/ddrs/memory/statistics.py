@@ -9,7 +9,7 @@ from statistics import median
 from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.tables import Head
-from ddrs.memory.transfer import chained
+from ddrs.memory.transfer import chained, chained_abstentions, last_of
 
 __all__ = ["Cost", "Group", "Statistics", "statistics"]
 
@@ -69,6 +69,7 @@ class Statistics:
         all: all entries together; None for an empty memory.
         trimmed: what trimming cost.
         inherited: what inheriting changed.
+        abstentions: how many are remembered, and the end of their chain as their rows give it.
     """
 
     about: dict[str, str]
@@ -77,6 +78,7 @@ class Statistics:
     all: Group | None
     trimmed: Cost
     inherited: Cost
+    abstentions: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def statistics(
         _group(facts) if facts else None,
         _cost(fact for fact in facts if fact.outcome == "trimmed"),
         _cost(fact for fact in facts if fact.outcome == "inherited"),
+        last_of(chained_abstentions(memory)),
     )
 
 

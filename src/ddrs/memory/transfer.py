@@ -1,39 +1,49 @@
-"""A memory as a parquet file, and back: every claim is made again, so the file is not trusted."""
+"""A memory as a parquet file, and back: every claim is made again, so the file is not trusted.
+
+Abstentions come after the entries, in rows of their own, and with a count and chain of their own.
+"""
 
 import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.errors import InputError, StoreError, StoreMismatchError
 from ddrs.files import cannot_write, check_file, replacing
-from ddrs.memory.chain import FACTS, genesis, link
+from ddrs.memory.abstentions import Abstention, abstention_of, abstention_row
+from ddrs.memory.chain import CHAINED_ABSTENTION, FACTS, genesis, link
 from ddrs.memory.entries import Entry, from_row, input_row, region_row
 from ddrs.memory.geometry import parse_norm
 from ddrs.memory.memory import Memory
-from ddrs.memory.store.tables import Head
+from ddrs.memory.store.tables import ROWS_PER_QUERY, Head
 from ddrs.memory.view import read_shape, rows_per_query
 from ddrs.noise.distributions import Norm
+from ddrs.proof.certificate import ABSTAIN
 
 __all__ = [
     "Export",
     "chained",
+    "chained_abstentions",
     "export_entries",
     "fill",
     "import_entries",
+    "last_of",
     "open_export",
     "rehearse",
 ]
 
 OnEntries = Callable[[int], object]  # is told how many more entries are done
 Chained = tuple[Entry, str]
+ChainedAbstention = tuple[Abstention, str]
 
 COLUMNS = pa.schema(
     [
@@ -48,10 +58,14 @@ COLUMNS = pa.schema(
         ("claimed_prediction", pa.int64()),
         ("claimed_radius", pa.float64()),
         ("evidence", pa.string()),
+        ("alpha", pa.float64()),
+        ("spent", pa.float64()),
     ]
 )
+EARLY_COLUMNS = pa.schema(list(COLUMNS)[:-2])  # of exports that have no abstentions
 _MEANWHILE = "another process wrote to the memory meanwhile: import into a new memory"
-METADATA_KEY = "ddrs_memory"  # its value: `FACTS`, `count` and `chain` as JSON
+# Its value: `FACTS`, `count` and `chain`, and those of the abstentions, as JSON.
+METADATA_KEY = "ddrs_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +76,13 @@ class Export:
         path: the file.
         about: norm, and where the memory has them shape, model digest and noise.
         head: how many entries it holds, and the end of their chain.
+        abstentions: how many abstentions it holds, and the end of their chain.
     """
 
     path: Path
     about: dict[str, str]
     head: Head
+    abstentions: Head
 
     @property
     def norm(self) -> Norm:
@@ -84,6 +100,23 @@ def chained(memory: Memory) -> Iterator[Chained]:
     for entry in memory.entries():
         chain = link(chain or genesis(memory.about()), region_row(entry))
         yield entry, chain
+
+
+def chained_abstentions(memory: Memory) -> Iterator[ChainedAbstention]:
+    """The abstentions of a memory, each with the chain up to it, made afresh.
+
+    Raises:
+        StoreError: one is damaged.
+    """
+    return _chained(memory.abstentions(), memory.norm)
+
+
+def last_of(found: Iterable[ChainedAbstention]) -> Head:
+    """How many abstentions there are, and the end of their chain."""
+    last = Head(0, "")
+    for abstention, chain in found:
+        last = Head(abstention.id, chain)
+    return last
 
 
 def export_entries(
@@ -106,12 +139,12 @@ def export_entries(
         raise StoreError(f"{path} is there already and is not overwritten: choose another file")
     try:
         with replacing(path) as partial:
-            about, head = _write(memory, partial, on_entries)
+            export = _write(memory, partial, on_entries)
     except StoreError:
         raise
     except OSError as error:
         raise StoreError(cannot_write("export", path, error)) from error
-    return Export(path, about, head)
+    return replace(export, path=path)
 
 
 def open_export(path: str | Path) -> Export:
@@ -128,12 +161,14 @@ def open_export(path: str | Path) -> Export:
         facts = json.loads(found[METADATA_KEY.encode()])
         about = {key: str(facts[key]) for key in FACTS if key in facts}
         head = Head(int(facts["count"]), str(facts["chain"]))
-        if not columns.remove_metadata().equals(COLUMNS):
+        last = Head(int(facts.get("abstentions", 0)), str(facts.get("abstentions_chain", "")))
+        expected = COLUMNS if "abstentions" in facts else EARLY_COLUMNS
+        if not columns.remove_metadata().equals(expected):
             raise ValueError("it has other columns")
         parse_norm(about.get("norm"))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is no export of a memory, or is damaged: {error}") from error
-    return Export(path, about, head)
+    return Export(path, about, head, last)
 
 
 def import_entries(
@@ -195,27 +230,39 @@ def _check_goes_on(export: Export, memory: Memory) -> None:
             "import it into a new memory"
         )
     last = deque(chained(memory), maxlen=1)
-    if last and all(chain != last[0][1] for _, chain in _read(export)):
+    abstained = last_of(chained_abstentions(memory)).chain
+    if (last and all(chain != last[0][1] for _, chain in _read(export))) or (
+        abstained and all(chain != abstained for _, chain in _read_abstentions(export))
+    ):
         raise StoreError(
-            f"the memory has entries that {export.path} does not have: import it into a new "
+            f"the memory has answers that {export.path} does not have: import it into a new "
             "memory, because answers depend on what was stored before"
         )
 
 
-def _write(memory: Memory, path: Path, on_entries: OnEntries) -> tuple[dict[str, str], Head]:
-    head = Head(0, "")
+def _write(memory: Memory, path: Path, on_entries: OnEntries) -> Export:
+    head, last = Head(0, ""), Head(0, "")
     with pq.ParquetWriter(str(path), COLUMNS, compression="zstd") as writer:
         for group in _groups(chained(memory)):
-            rows = [region_row(entry) | input_row(entry) for entry, _ in group]
+            rows = [region_row(one) | input_row(one) for one, _ in group]
             writer.write_table(pa.Table.from_pylist(rows, COLUMNS))
-            last, chain = group[-1]
-            head = Head(last.id, chain)
+            entry, chain = group[-1]
+            head = Head(entry.id, chain)
             on_entries(len(group))
+        abstentions = chained_abstentions(memory)
+        while some := list(islice(abstentions, ROWS_PER_QUERY)):
+            rows = [
+                abstention_row(one) | {"prediction": ABSTAIN, "outcome": "abstained"}
+                for one, _ in some
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, COLUMNS))
+            last = last_of(some)
         facts = memory.about()
         about = {key: facts[key] for key in FACTS if key in facts}
         stated = {**about, "count": head.count, "chain": head.chain}
+        stated |= {"abstentions": last.count, "abstentions_chain": last.chain}
         writer.add_key_value_metadata({METADATA_KEY: json.dumps(stated)})
-    return about, head
+    return Export(path, about, head, last)
 
 
 def _read(export: Export) -> Iterator[Chained]:
@@ -227,23 +274,65 @@ def _read(export: Export) -> Iterator[Chained]:
     number, chain = 0, ""
     shape = read_shape(export.about) if export.head.count else ()
     try:
-        with pq.ParquetFile(str(export.path), pre_buffer=False) as file:
-            for batch in file.iter_batches(rows_per_query(prod(shape)), use_threads=False):
-                for row in batch.to_pylist():
-                    number += 1
-                    if row["id"] != number:
-                        raise InputError(f"its id is {row['id']}")
-                    chain = link(chain or genesis(export.about), row)
-                    yield from_row(row, shape), chain
+        for row in _rows(export, rows_per_query(prod(shape)), COLUMNS.names):
+            if number == export.head.count and row.get("alpha") is not None:
+                break  # only abstentions follow
+            number += 1
+            if row["id"] != number:
+                raise InputError(f"its id is {row['id']}")
+            chain = link(chain or genesis(export.about), row)
+            yield from_row(row, shape), chain
     except (InputError, pa.ArrowException, OSError) as error:
         raise StoreError(
             f"{export.path} is damaged at entry {number} ({error}): export the memory again"
         ) from error
-    if Head(number, chain) != export.head:
+    _check_all(export.path, "entries", Head(number, chain), export.head)
+
+
+def _read_abstentions(export: Export) -> Iterator[ChainedAbstention]:
+    """The abstentions of a file, each with the chain up to it.
+
+    Raises:
+        StoreError: one is damaged, or they are not those that the file says it holds.
+    """
+    last = Head(0, "")
+    rows = _rows(export, ROWS_PER_QUERY, CHAINED_ABSTENTION)
+    found = (abstention_of(row) for row in rows if row.get("alpha") is not None)
+    try:
+        for abstention, chain in _chained(found, export.norm):
+            if abstention.id != last.count + 1:
+                raise InputError(f"its id is {abstention.id}")
+            last = Head(abstention.id, chain)
+            yield abstention, chain
+    except (InputError, pa.ArrowException, OSError) as error:
         raise StoreError(
-            f"the {number} entries of {export.path} are not the {export.head.count} that were "
-            "exported: export the memory again"
+            f"{export.path} is damaged at abstention {last.count + 1} ({error}): export the memory "
+            "again"
+        ) from error
+    _check_all(export.path, "abstentions", last, export.abstentions)
+
+
+def _rows(export: Export, at_once: int, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a file with those of these columns that it has."""
+    with pq.ParquetFile(str(export.path), pre_buffer=False) as file:
+        columns = [name for name in names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(at_once, columns=columns, use_threads=False):
+            yield from batch.to_pylist()
+
+
+def _check_all(path: Path, what: str, found: Head, stated: Head) -> None:
+    if found != stated:
+        raise StoreError(
+            f"the {found.count} {what} of {path} are not the {stated.count} that were exported: "
+            "export the memory again"
         )
+
+
+def _chained(abstentions: Iterable[Abstention], norm: Norm) -> Iterator[ChainedAbstention]:
+    chain = genesis({"norm": norm})
+    for abstention in abstentions:
+        chain = link(chain, abstention_row(abstention), CHAINED_ABSTENTION)
+        yield abstention, chain
 
 
 def _replay(export: Export, memory: Memory, otherwise: str, on_entries: OnEntries) -> None:
@@ -272,6 +361,12 @@ def _replay(export: Export, memory: Memory, otherwise: str, on_entries: OnEntrie
         raise StoreError(
             f"{len(memory)} entries were made of the {export.head.count} exported: {otherwise}"
         )
+    stored = last_of(chained_abstentions(memory)).count
+    rest = islice(_read_abstentions(export), stored, None)
+    while some := [abstention for abstention, _ in islice(rest, ROWS_PER_QUERY)]:
+        memory.remember(some)
+    if last_of(chained_abstentions(memory)) != export.abstentions:
+        raise StoreError(f"the abstentions are not those exported: {otherwise}")
 
 
 def _groups(entries: Iterable[Chained]) -> Iterator[list[Chained]]:

@@ -39,6 +39,7 @@ class View:
         shape: the shape of the inputs, None before the first entry.
         index: the sketches of entries 1, 2, 3, ...
         known: the last entry that this process learned of or stored; the index may be behind it.
+        known_abstention: likewise the last abstention.
     """
 
     def __init__(self, norm: Norm) -> None:
@@ -46,6 +47,7 @@ class View:
         self.shape: Shape | None = None
         self.index = Index()
         self.known = Head(0, "")
+        self.known_abstention = Head(0, "")
         self._facts = {"norm": str(norm)}
         self._refusal: str | None = None
 
@@ -60,10 +62,13 @@ class View:
             StoreError: it was replaced by an older or another copy, now or earlier.
         """
         if self._refusal is None:
-            head, chain = transaction.head_and_chain(self.known.count)
-            self._refusal = self._difference(transaction, head, chain)
+            entries, abstentions = transaction.heads(self.known.count, self.known_abstention.count)
+            self._refusal = self._difference(transaction, *entries) or _forgotten(
+                self.known_abstention, *abstentions
+            )
             if self._refusal is None:
-                return head
+                self.known_abstention = abstentions[0]
+                return entries[0]
         raise StoreError(
             f"{self._refusal}: it was replaced by an older or another copy, and nothing was "
             "stored; audit it and open it again"
@@ -228,6 +233,15 @@ def read_shape(facts: dict[str, str]) -> Shape:
         raise StoreError(
             f"the recorded input shape {facts.get('shape')!r} is unreadable: the store was altered"
         ) from error
+
+
+def _forgotten(known: Head, head: Head, chain: object) -> str | None:
+    """How the abstentions differ from what is known of them; `chain` is that of `known`."""
+    if head.count < known.count:
+        return f"the memory had {known.count} abstentions and now has {head.count}"
+    if known.count and chain != known.chain:
+        return f"abstention {known.count} of the memory is no longer the one that was there"
+    return None
 
 
 def _missing(number: int) -> StoreError:

@@ -94,8 +94,9 @@ class Certificate:
         own_radius: the radius that the input's own votes certify; 0 where they certify nothing.
         sigma, norm, bound, p_lower, p_upper, count, runner_up, n, looks: see `Evidence`.
         n0: selection votes.
-        alpha: probability with which the claim of the own votes may be wrong; of several pieces of
-            evidence that of the first, and theirs add up.
+        alpha: probability with which the claim of the own votes may be wrong; less than was asked
+            for where earlier tries at the input had spent some. Of several pieces of evidence it is
+            that of the first, and theirs add up.
         votes: noisy forward passes behind it: selection, choice of sigma and estimation.
         input_digest: SHA-256 of the input.
         model_digest: SHA-256 of the classifier: weights, structure and precision.

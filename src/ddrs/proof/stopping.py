@@ -156,17 +156,18 @@ class Estimation:
         Raises:
             ConfigurationError: n is too small for this alpha.
         """
-        if self._is_possible():
+        if self.is_possible():
             return
         enough = replace(self, n=self.n + 1)
-        while not enough._is_possible():
+        while not enough.is_possible():
             enough = replace(enough, n=enough.n + 1)
         raise ConfigurationError(
             f"n = {self.n} votes can certify nothing at alpha = {self.alpha:g}, even if all agree: "
             f"give n of at least {enough.n}"
         )
 
-    def _is_possible(self) -> bool:
+    def is_possible(self) -> bool:
+        """Whether `n` votes of one class prove a radius."""
         sides = 1 if self.bound == "one-sided" else 2
         return self.n > log2(self.looks) + log2(sides) - log2(self.alpha)
 

@@ -23,7 +23,7 @@ from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
 from ddrs.smoothing.alternatives import Alternatives, Choice
-from ddrs.smoothing.answers import points, recall, resolve
+from ddrs.smoothing.answers import left, points, recall, resolve
 from ddrs.smoothing.bases import base_classifiers
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
@@ -60,7 +60,9 @@ class SmoothedClassifier:
             first one given, which should be the one that is most often right under the noise that
             the policy starts from; or `"all"`, those of all together.
         n: votes that certify it; the most of them, where `certify` is told when to stop.
-        alpha: probability with which one certificate may be wrong.
+        alpha: probability with which one certificate may be wrong; with a memory, all certificates
+            that are tried for at one input, in whatever call, process or run. An abstention is
+            remembered and spends it; a call with a larger alpha has the difference left.
         bound: `"one-sided"` or `"two-sided"` (`proof.bounds.Confidence`).
         seed: key of all random streams: the same seed gives the same counts for the same input. By
             default every call draws a fresh one from the operating system; do so wherever an
@@ -226,7 +228,8 @@ class SmoothedClassifier:
             own: what `own` returned for these inputs.
 
         Returns:
-            One certificate per input, in order; those given where there is no memory.
+            One certificate per input, in order; those given where there is no memory. Where other
+            tries have spent alpha meanwhile it is the abstention that is remembered.
 
         Raises:
             InputError: `x` is not such a tensor, or `own` is of other inputs, of another classifier
@@ -241,7 +244,7 @@ class SmoothedClassifier:
         if self.memory is None or not len(inputs):
             return list(own)
         with self._named(inputs):
-            return resolve(self.memory, inputs, own)
+            return resolve(self.memory, inputs, own, self.estimation.alpha)
 
     def predict(self, x: Tensor) -> list[int]:
         """Predict a batch: the smoothed class of each input, or `ABSTAIN`.
@@ -291,19 +294,37 @@ class SmoothedClassifier:
     ) -> list[Certificate]:
         """CERTIFY (Cohen et al. 2019), sigma per input (DDRS, Algorithm 1), memory (section 3.5).
 
-        Each step has votes of its own: none selects, chooses and proves with the same.
+        An input that was answered before gets that answer.
         """
         with self.alternatives.frozen():
             answers = {} if memory is None else recall(memory, inputs)
             fresh = inputs.take([row for row in range(len(inputs)) if row not in answers])
-            if len(fresh):
+            own = self._own(fresh, estimation, memory)
+            if memory is not None and own:
+                own = resolve(memory, fresh, own, estimation.alpha)
+            certified = iter(own)
+            return [answers.get(row) or next(certified) for row in range(len(inputs))]
+
+    def _own(
+        self, inputs: Inputs, estimation: Estimation, memory: Memory | None
+    ) -> list[Certificate]:
+        """What the inputs' own votes prove, at what earlier tries in the memory leave of alpha.
+
+        Each step has votes of its own: none selects, chooses and proves with the same.
+        """
+        own: dict[int, Certificate] = {}
+        shares = {estimation: list(range(len(inputs)))}
+        if memory is not None:
+            own, shares = left(memory, inputs, estimation)
+        for share, rows in shares.items():
+            if rows:
+                fresh = inputs.take(rows)
                 selected = self.alternatives.select(fresh)
                 choice = self.alternatives.choose(fresh, selected)
-                counts = self.alternatives.estimate(fresh, choice, estimation)
+                counts = self.alternatives.estimate(fresh, choice, share)
                 self.alternatives.check_unchanged()
-                own = self._prove(fresh, choice, counts, estimation)
-                certified = iter(own if memory is None else resolve(memory, fresh, own))
-            return [answers.get(row) or next(certified) for row in range(len(inputs))]
+                own |= zip(rows, self._prove(fresh, choice, counts, share), strict=True)
+        return [own[row] for row in range(len(inputs))]
 
     def _prove(
         self,
@@ -354,7 +375,8 @@ class SmoothedClassifier:
     def _predict_from(self, memory: Memory, inputs: Inputs) -> list[int]:
         places = points(inputs)
         uncovered = [row for row, point in enumerate(places) if memory.lookup(point) is None]
-        own = self._certify(inputs.take(uncovered), self.estimation, None)
+        with self.alternatives.frozen():
+            own = self._own(inputs.take(uncovered), self.estimation, memory)
         claims = dict(zip(uncovered, own, strict=True))
         answers = []
         for row, point in enumerate(places):
@@ -363,7 +385,8 @@ class SmoothedClassifier:
                 answers.append(region.prediction)
             else:
                 # Regions are never deleted, so what is uncovered now was uncovered before.
-                (answer,) = resolve(memory, inputs.take([row]), [claims[row]])
+                share = self.estimation.alpha
+                (answer,) = resolve(memory, inputs.take([row]), [claims[row]], share)
                 answers.append(answer.prediction)
         return answers
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,14 @@ from ddrs.engines.local.train import train_run
 from ddrs.errors import ConfigurationError, DataError, ModelError, RunError, StoreError
 from ddrs.finished.audit import audit_run
 from ddrs.jobs.certify import CertifyJob
+from ddrs.jobs.config import CertifyConfig
 from ddrs.jobs.train import TrainJob
 from ddrs.memory.memory import Memory
 from ddrs.proof.certificate import Certificate
 from ddrs.proof.stopping import Estimation
+from ddrs.proof.tries import alpha_left
+from ddrs.runs.directory import Run
+from ddrs.runs.rows import CertifiedRow
 from ddrs.training.config import TrainingConfig
 from support import toy
 
@@ -399,3 +403,51 @@ def test_a_run_of_a_configuration_with_keys_that_nobody_knows_is_another(tmp_pat
             certify_run(asked, tmp_path / "run", quiet=True)
     file.write_text(json.dumps(known))
     assert certify_run(asked, tmp_path / "run", quiet=True).inputs == 12
+
+
+def test_runs_that_share_a_memory_share_alpha(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    small = job(data, policy="search", memory=f"sqlite:///{tmp_path}/m.db", alpha=1e-9, n=80)
+    more = replace(small, alpha=0.05, n=400, seed=2)
+    for name, asked in (("a", small), ("b", more), ("c", replace(more, seed=3))):
+        certify_run(asked, tmp_path / name, quiet=True)
+        assert audit_run(tmp_path / name).ok
+    first, second, third = (rows(tmp_path / name) for name in "abc")
+    tried = [k for k, row in enumerate(first) if row["outcome"] == "abstained"]
+    assert {second[k]["alpha"] for k in tried} == {alpha_left(0.05, 1e-9)}
+    assert {"own", "abstained"} <= {str(second[k]["outcome"]) for k in tried}
+    assert third == second  # nothing is left
+    assert all(second[k] == first[k] for k in range(len(first)) if k not in tried)
+
+
+def test_abstentions_that_were_stored_and_not_yet_written_are_those_of_an_unbroken_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, n=40)
+    whole, broken = (
+        replace(asked, memory=f"sqlite:///{tmp_path}/{name}.db") for name in ("whole", "broken")
+    )
+    certify_run(whole, tmp_path / "whole", quiet=True)
+    assert "abstained" in {row["outcome"] for row in rows(tmp_path / "whole")}
+
+    append = Run.append
+
+    def killed(run: Run[CertifyConfig], made: Iterable[CertifiedRow]) -> None:
+        made = list(made)
+        if any(row.certificate.outcome == "abstained" for row in made):
+            raise KeyboardInterrupt
+        append(run, made)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "append", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                certify_run(broken, tmp_path / "broken", quiet=True)
+    with Memory(broken.memory, read_only=True) as memory:
+        tries = list(memory.abstentions())
+    assert tries
+    certify_run(broken, tmp_path / "broken", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+    with Memory(broken.memory, read_only=True) as memory:
+        assert list(memory.abstentions())[: len(tries)] == tries

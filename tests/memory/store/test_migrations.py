@@ -13,7 +13,7 @@ from ddrs.errors import StoreError, StoreMismatchError
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.migrations import MIGRATIONS
 from ddrs.memory.store.tables import SCHEMA_VERSION
-from support import version_1
+from support import version_1, version_2
 from support.nursery import Nursery
 from support.version_1 import dump, images
 
@@ -285,7 +285,65 @@ def test_read_only_does_not_upgrade(path):
         assert memory.recall(x[-1]) == (answers[-1] if answers[-1].prediction >= 0 else None)
 
 
-@pytest.mark.parametrize("newer", ["3", "99", "two", ""])
+def of_version_2(path):
+    x, predictions, radii = images(60, seed=3)
+    with Memory(url(path)) as memory:
+        memory.bind("m", "gaussian")
+        answers = memory.resolve_many(x, predictions, radii)
+        head = memory._store.run(lambda t: t.head())
+    version_2.make_old(path)
+    return x, answers, head
+
+
+def test_a_memory_without_abstentions_is_upgraded(path):
+    x, answers, head = of_version_2(path)
+    before = dump(path)
+    with Memory(url(path)) as memory:
+        assert memory._store.run(lambda t: t.head()) == head
+        assert list(memory.abstentions()) == []
+        spare = memory.resolve(np.full((1, 4, 4), 9.0), -1, 0.0, evidence="a", alpha=0.05)
+        assert memory.resolve(np.full((1, 4, 4), 9.0), 2, 1.0, evidence="b", alpha=0.05) == spare
+    assert copies(path) == [".version-2"]
+    assert dump(f"{path}.version-2") == before
+    assert_upgraded(path, x, answers)
+
+
+def test_a_memory_without_abstentions_is_read_as_it_is(path):
+    x, answers, _ = of_version_2(path)
+    before = dump(path)
+    with Memory(url(path), read_only=True) as memory:
+        memory.bind("m", "gaussian")
+        stored = [a for a in answers if a.prediction >= 0]
+        assert [entry.resolution for entry in memory.entries()] == stored
+        assert list(memory.abstentions()) == []
+        assert memory.tried(["d"]) == {}
+        again = memory.resolve(x[0] + 9, 1, 1.0, evidence="a", alpha=0.05)
+        assert again.outcome == "unrecorded"
+        assert memory.audit().ok
+        Memory(url(path)).close()  # somebody upgrades it meanwhile
+        assert len(memory) == len(stored)
+        assert memory.resolve(x[0] + 9, 1, 1.0, evidence="a", alpha=0.05) == again
+    assert dump(f"{path}.version-2") == before
+
+
+@pytest.mark.parametrize("stop", [interrupt, die])
+def test_an_upgrade_from_version_2_that_is_stopped_is_made_next_time(path, nursery, stop):
+    x, answers, _ = of_version_2(path)
+    before = dump(path)
+    for number in range(0, STATEMENTS, 3 if stop is die else 1):
+        if stop is die:
+            nursery.wait(nursery.fork(open_and_die, path, number))
+        else:
+            with at_statement(number, stop), pytest.raises(KeyboardInterrupt):
+                Memory(url(path))
+        if version(path) == str(SCHEMA_VERSION):
+            break
+        assert dump(path) == before
+    assert 10 < number < STATEMENTS - 3
+    assert_upgraded(path, x, answers)
+
+
+@pytest.mark.parametrize("newer", ["4", "99", "two", ""])
 def test_a_version_that_nobody_knows_is_refused_and_untouched(path, newer):
     old(path)
     edit(path, "UPDATE meta SET value = ? WHERE key = 'schema_version'", newer)

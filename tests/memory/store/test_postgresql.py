@@ -14,6 +14,7 @@ from ddrs.memory.regions import Resolution
 from ddrs.memory.view import sketches
 from ddrs.proof.certificate import ABSTAIN
 from memory.contract import SharedMemoryContract, conflicting
+from support import version_2
 
 
 class TestPostgreSQL(SharedMemoryContract):
@@ -223,6 +224,23 @@ def test_another_programs_tables_are_left_alone(postgres):
         Memory(url)
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
     assert postgres.execute(tables, name) == [("notes",)]
+
+
+def test_a_database_of_version_2_is_read_and_upgraded(postgres):
+    url = postgres.database()
+    name = url.split("/")[3].split("?")[0]
+    with Memory(url) as memory:
+        memory.resolve([0.0], 1, 1.0)
+    for statement in version_2.LATER:
+        postgres.execute(statement, name)
+    with Memory(url, read_only=True) as memory:
+        assert memory.recall([0.0]) == Resolution(1, 1.0, "own")
+        assert memory.audit().ok
+    with Memory(url) as memory:
+        first = memory.resolve([9.0], ABSTAIN, 0.0, evidence="a", alpha=0.05)
+        assert memory.resolve([9.0], 1, 1.0, evidence="b", alpha=0.05) == first
+        assert memory.audit().ok
+    assert postgres.execute("SELECT count(*) FROM head_version_2", name) == [(1,)]
 
 
 def test_rows_changed_by_hand_are_found(postgres):

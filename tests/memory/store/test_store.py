@@ -142,10 +142,10 @@ def test_a_directory_in_place_of_the_file(tmp_path):
 
 def test_a_newer_version_is_refused_and_untouched(path):
     fill(path)
-    edit(path, "UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    edit(path, "UPDATE meta SET value = '4' WHERE key = 'schema_version'")
     edit(path, "PRAGMA journal_mode=DELETE")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"version 3.*upgrade"):
+    with pytest.raises(StoreError, match=r"version 4.*upgrade"):
         open_memory(path)
     assert path.read_bytes() == before
 

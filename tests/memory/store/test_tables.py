@@ -39,7 +39,7 @@ def entries(first, last):
 
 def test_a_fresh_store_says_what_it_is_and_holds_nothing(transaction):
     names = inspect(transaction.connection).get_table_names()
-    assert set(names) == {"regions", "inputs", "head", "meta"}
+    assert set(names) == {"regions", "inputs", "abstentions", "head", "meta"}
     assert transaction.meta() == {"schema_version": str(SCHEMA_VERSION), "norm": "l2"}
     assert transaction.head() == Head(0, "")
     assert transaction.stored() == 0
@@ -138,7 +138,8 @@ def test_a_recorded_fact_is_not_overwritten(transaction):
     "statement",
     [
         delete(head),
-        insert(head).values(id=2, entries=0, chain=""),
+        delete(head).where(head.c.id == 2),
+        insert(head).values(id=3, entries=0, chain=""),
         update(head).values(entries="three"),
         update(head).values(chain=b"\x00"),
     ],

@@ -173,7 +173,9 @@ def _remember_again(done: Iterable[CertifiedRow], dataset: Dataset, memory: Memo
             outcome="own" if row.certificate.own_radius else "abstained",
         )
         x, _ = dataset[row.index]
-        memory.resolve(x, own.prediction, own.radius, evidence=own.to_json())
+        memory.resolve(
+            x, own.prediction, own.radius, evidence=own.to_json(), alpha=own.alpha, asked=own.alpha
+        )
 
 
 def _certify_rest(smoothed: Method, dataset: Dataset, run: Run[CertifyConfig], quiet: bool) -> None:

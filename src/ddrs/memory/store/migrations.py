@@ -1,5 +1,7 @@
 """Stores of earlier versions, brought up to date: one function and one transaction per version.
 
+Each function makes the tables of today.
+
 The tables of the old version are described here as they were, so that the code that made
 them can change and this does not.
 """
@@ -8,21 +10,37 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, select, text, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from ddrs.errors import InputError, StoreError
 from ddrs.memory.entries import Entry, from_row
 from ddrs.memory.store.tables import (
+    EMPTY,
     ROWS_PER_QUERY,
     SCHEMA_VERSION,
     Transaction,
+    abstentions,
+    head,
+    inputs,
     meta,
     real,
+    regions,
     tables,
 )
 from ddrs.memory.view import read_shape, sketches
 
-__all__ = ["MIGRATIONS", "TABLES", "upgrade"]
+__all__ = ["MIGRATIONS", "READABLE", "TABLES", "upgrade"]
 
 
 def upgrade(transaction: Transaction, version: str) -> None:
@@ -31,8 +49,7 @@ def upgrade(transaction: Transaction, version: str) -> None:
     Raises:
         StoreError: an entry is damaged; the transaction must be rolled back.
     """
-    for number in range(int(version), SCHEMA_VERSION):
-        MIGRATIONS[str(number)](transaction)
+    MIGRATIONS[version](transaction)
     stamp = update(meta).where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION))
     transaction.connection.execute(stamp)
 
@@ -52,9 +69,10 @@ _regions_of_1 = Table(
     Column("evidence", Text),
 )
 
-# The tables of every version; `meta` has always been the same.
+# The tables of every version; `meta` has always been the same, the others of 2 are those of today.
 TABLES: dict[str, Sequence[Table]] = {
     "1": (_regions_of_1, meta),
+    "2": (regions, inputs, head, meta),
     str(SCHEMA_VERSION): tuple(tables.tables.values()),
 }
 
@@ -101,4 +119,11 @@ def _entries_of_1(transaction: Transaction, shape: tuple[int, ...]) -> Iterator[
             ) from error
 
 
-MIGRATIONS: dict[str, Callable[[Transaction], Any]] = {"1": _from_1}
+def _from_2(transaction: Transaction) -> None:
+    """Version 2 did not remember abstentions."""
+    abstentions.create(transaction.connection, checkfirst=False)
+    transaction.connection.execute(insert(head).values(EMPTY | {"id": 2}))
+
+
+MIGRATIONS: dict[str, Callable[[Transaction], Any]] = {"1": _from_1, "2": _from_2}
+READABLE = ("2", str(SCHEMA_VERSION))  # versions that need no upgrade to be read

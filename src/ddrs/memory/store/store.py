@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ddrs.errors import StoreError
 from ddrs.memory.store.database import Database
-from ddrs.memory.store.migrations import MIGRATIONS, TABLES, upgrade
+from ddrs.memory.store.migrations import MIGRATIONS, READABLE, TABLES, upgrade
 from ddrs.memory.store.postgresql import PostgreSQL
 from ddrs.memory.store.sqlite import SQLite
 from ddrs.memory.store.tables import SCHEMA_VERSION, Transaction, meta, tables
@@ -52,6 +52,7 @@ class Store:
         self._timeout = timeout
         self._process = os.getpid()
         self._closed = False
+        self._tables_of = str(SCHEMA_VERSION)
         self._db = _database(url, timeout, read_only)
         self._norm = None if read_only else norm
         if self._norm is None and not self._db.exists():
@@ -107,7 +108,7 @@ class Store:
         Raises:
             StoreError: it has not.
         """
-        self._check_tables(transaction, TABLES[str(SCHEMA_VERSION)])
+        self._check_tables(transaction, TABLES[self._tables_of])
 
     def _once(self, work: Callable[[Transaction], T], write: bool) -> T:
         if self._closed:
@@ -116,7 +117,8 @@ class Store:
             raise StoreError("the memory was opened before this process forked: open it here again")
         with self._db.engine.begin() as connection:
             self._db.begin(connection, write=write)
-            result = work(Transaction(connection))
+            remembers = self._tables_of == str(SCHEMA_VERSION)
+            result = work(Transaction(connection, remembers=remembers))
             self._db.check()
             return result
 
@@ -125,7 +127,11 @@ class Store:
             if self._once(self._version, write=False) is None and self._norm is None:
                 raise StoreError(f"there is no memory at {self._db.name}: check the path")
             self._db.configure()  # not earlier: this may write to the file
-            if self._once(self._version, write=False) == str(SCHEMA_VERSION):
+            version = self._once(self._version, write=False)
+            if version == str(SCHEMA_VERSION):
+                return
+            if self.read_only and version in READABLE:
+                self._tables_of = version
                 return
             if self.read_only:
                 raise StoreError(

@@ -16,6 +16,8 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    UniqueConstraint,
+    and_,
     bindparam,
     func,
     insert,
@@ -23,16 +25,19 @@ from sqlalchemy import (
     update,
 )
 
-from ddrs.errors import StoreError
-from ddrs.memory.chain import genesis, link
+from ddrs.errors import InputError, StoreError
+from ddrs.memory.abstentions import Abstention, abstention_of, abstention_row
+from ddrs.memory.chain import CHAINED_ABSTENTION, genesis, link
 from ddrs.memory.entries import Entry, input_row, region_row
 from ddrs.memory.sketch import Sketch
 
 __all__ = [
+    "EMPTY",
     "ROWS_PER_QUERY",
     "SCHEMA_VERSION",
     "Head",
     "Transaction",
+    "abstentions",
     "head",
     "inputs",
     "meta",
@@ -41,7 +46,7 @@ __all__ = [
     "tables",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 tables = MetaData()
 real: Double[float] = Double().with_variant(REAL(), "sqlite")
@@ -69,7 +74,20 @@ inputs = Table(
     Column("encoding", Text, nullable=False),
     Column("x", LargeBinary, nullable=False),
 )
-# One row: how many entries there are, and the end of their chain.
+# Tries that certified nothing; those at one input spend ever more.
+abstentions = Table(
+    "abstentions",
+    tables,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3, ... by entry
+    Column("input_digest", Text, nullable=False),
+    Column("alpha", real, nullable=False),
+    Column("spent", real, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("chain", Text, nullable=False),
+    UniqueConstraint("input_digest", "spent"),
+)
+# How many there are and the end of their chain: row 1 of the regions, row 2 of the abstentions. A
+# process of version 2 that still has the store open expects one row and stops.
 head = Table(
     "head",
     tables,
@@ -85,26 +103,45 @@ meta = Table(
 )
 
 # Made once, because every transaction begins with it.
-_head_and_chain = select(head.c.entries, head.c.chain, regions.c.chain).select_from(
-    head.outerjoin(regions, regions.c.id == bindparam("number"))
+_head_and_chain = (
+    select(head.c.entries, head.c.chain, regions.c.chain)
+    .select_from(head.outerjoin(regions, regions.c.id == bindparam("entry")))
+    .where(head.c.id == 1)
 )
+_both_heads_and_chains = (
+    select(head.c.entries, head.c.chain, func.coalesce(regions.c.chain, abstentions.c.chain))
+    .select_from(
+        head.outerjoin(regions, and_(head.c.id == 1, regions.c.id == bindparam("entry"))).outerjoin(
+            abstentions, and_(head.c.id == 2, abstentions.c.id == bindparam("abstention"))
+        )
+    )
+    .order_by(head.c.id)
+)
+
+EMPTY = {"entries": 0, "chain": ""}
 
 ROWS_PER_QUERY = 256  # that are read, or asked for by name, at once
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The number of entries and the end of their chain; empty before the first entry."""
+    """How many entries, or abstentions, there are and the end of their chain; empty before one."""
 
     count: int
     chain: str
 
 
 class Transaction:
-    """Statements inside one transaction."""
+    """Statements inside one transaction.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: in a transaction.
+        remembers: whether there is a table of abstentions; where not, they are only read, as none.
+    """
+
+    def __init__(self, connection: Connection, *, remembers: bool = True) -> None:
         self.connection = connection
+        self._remembers = remembers
 
     def head(self) -> Head:
         """How many entries there are.
@@ -112,21 +149,32 @@ class Transaction:
         Raises:
             StoreError: the store does not say.
         """
-        return self.head_and_chain(0)[0]
+        return self.heads(0, 0)[0][0]
 
-    def head_and_chain(self, number: int) -> tuple[Head, object]:
-        """The head, and the chain of entry `number` as it is stored, None where there is none.
+    def heads(self, entry: int, abstention: int) -> tuple[tuple[Head, object], tuple[Head, object]]:
+        """The heads of the entries and of the abstentions, each with a chain as it is stored.
+
+        Args:
+            entry: number of the entry whose chain is given; None where there is none.
+            abstention: likewise.
 
         Raises:
-            StoreError: the store does not say how many entries there are.
+            StoreError: the store does not say how many there are.
         """
-        rows = self.connection.execute(_head_and_chain, {"number": number}).all()
-        if len(rows) != 1 or not isinstance(rows[0][0], int) or not isinstance(rows[0][1], str):
+        query = _both_heads_and_chains if self._remembers else _head_and_chain
+        numbers = {"entry": entry, "abstention": abstention}
+        rows = [tuple(row) for row in self.connection.execute(query, numbers)]
+        if not self._remembers:
+            rows.append((0, "", None))
+        if len(rows) != 2 or any(
+            not isinstance(count, int) or not isinstance(chain, str) for count, chain, _ in rows
+        ):
             raise StoreError(
                 "the memory no longer says how many entries it has: the store was altered; "
                 "audit it and restore it from a copy"
             )
-        return Head(*rows[0][:2]), rows[0][2]
+        (entries, end, one), (tries, last, other) = rows
+        return (Head(entries, end), one), (Head(tries, last), other)
 
     def index_rows(self, after: int) -> Iterator[Sequence[RowMapping]]:
         """`id, radius, sketch, chain` of the rows with `id > after`, in order, in pieces."""
@@ -174,7 +222,61 @@ class Transaction:
         self.connection.execute(insert(regions), rows)
         self.connection.execute(insert(inputs), [input_row(entry) for entry in entries])
         after = Head(before.count + len(entries), chain)
-        self.connection.execute(update(head).values(entries=after.count, chain=after.chain))
+        self._set_head(1, after)
+        return after
+
+    def tried(self, digests: Sequence[str]) -> dict[str, list[Abstention]]:
+        """The abstentions at the inputs with these digests, by digest and in order.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        found: dict[str, list[Abstention]] = {}
+        for low in range(0, len(digests) if self._remembers else 0, ROWS_PER_QUERY):
+            some = digests[low : low + ROWS_PER_QUERY]
+            query = select(abstentions).where(abstentions.c.input_digest.in_(some))
+            for row in self.connection.execute(query.order_by(abstentions.c.id)).mappings():
+                found.setdefault(row["input_digest"], []).append(self.abstention(row))
+        return found
+
+    def abstention_rows(self, after: int, at_most: int) -> Sequence[RowMapping]:
+        """The abstentions with `id > after`, in order, `at_most` of them."""
+        if not self._remembers:
+            return []
+        query = select(abstentions).where(abstentions.c.id > after).order_by(abstentions.c.id)
+        return self.connection.execute(query.limit(at_most)).mappings().all()
+
+    def abstention(self, row: RowMapping) -> Abstention:
+        """The abstention of a row.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        try:
+            return abstention_of(row)
+        except InputError as error:
+            raise StoreError(
+                f"abstention {row['id']} of the memory is damaged ({error}): audit it and restore "
+                "it from a copy"
+            ) from error
+
+    def remember(self, new: Sequence[Abstention], before: Head) -> Head:
+        """Insert abstentions at the end of their chain.
+
+        Args:
+            new: with the ids that follow.
+            before: the head of the abstentions so far.
+        """
+        if not new:
+            return before
+        chain = before.chain or genesis({"norm": self.meta()["norm"]})
+        rows = []
+        for row in map(abstention_row, new):
+            chain = link(chain, row, CHAINED_ABSTENTION)
+            rows.append({**row, "chain": chain})
+        self.connection.execute(insert(abstentions), rows)
+        after = Head(before.count + len(new), chain)
+        self._set_head(2, after)
         return after
 
     def stored(self) -> int:
@@ -194,7 +296,11 @@ class Transaction:
         """Make the tables of an empty store."""
         tables.create_all(self.connection, checkfirst=False)  # what is there is not ours
         self.set_meta(schema_version=str(SCHEMA_VERSION), norm=norm)
-        self.connection.execute(insert(head).values(id=1, entries=0, chain=""))
+        self.connection.execute(insert(head), [EMPTY | {"id": 1}, EMPTY | {"id": 2}])
+
+    def _set_head(self, row: int, after: Head) -> None:
+        values = {"entries": after.count, "chain": after.chain}
+        self.connection.execute(update(head).where(head.c.id == row).values(values))
 
     def _stream(self, query: Select[Any], at_once: int) -> Iterator[Sequence[RowMapping]]:
         options = {"yield_per": at_once}

@@ -18,7 +18,7 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["Comparison", "Format", "compare", "marked", "notes", "render"]
+__all__ = ["NO_LABELS", "Comparison", "Format", "compare", "marked", "notes", "render"]
 
 Format = Literal["markdown", "csv", "json"]
 
@@ -29,6 +29,11 @@ NOT_TOGETHER = "*"
 OTHER_INPUTS = "#"
 """The mark of a run on other inputs than most of those beside it."""
 AT_MOST = "at most"
+NO_LABELS = (
+    "No labels, so no accuracy: the share of inputs that are answered, rightly or not, with a "
+    "certified radius of at least r."
+)
+"""What stands above the figures of runs without labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +44,13 @@ class Comparison:
         run: its name.
         inputs: how many were evaluated.
         clean_accuracy: accuracy of the base classifier, without noise.
-        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`.
+        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`; empty without
+            labels.
         certified_accuracy_interval: its confidence interval, by radius.
-        acr: the average certified radius.
+        acr: the average certified radius; None without labels.
+        answered: without labels, the share of inputs that are answered, with whatever class, and a
+            radius of at least r, by radius; empty with labels.
+        mean_radius: without labels, the mean of all radii, that of an abstention being 0.
         abstained: inputs without a certified class.
         votes: noisy forward passes of all inputs.
         seconds: time that all inputs took.
@@ -64,7 +73,9 @@ class Comparison:
     clean_accuracy: float | None = None
     certified_accuracy: dict[str, float]
     certified_accuracy_interval: dict[str, tuple[float, float]]
-    acr: float
+    acr: float | None
+    answered: dict[str, float]
+    mean_radius: float | None
     abstained: int
     votes: int | None = None
     seconds: float | None
@@ -78,6 +89,11 @@ class Comparison:
     sound_together: bool | None = None
     cascade: bool = False
     same_inputs: bool
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the inputs had labels, and so there is an accuracy."""
+        return self.acr is not None
 
 
 def compare(
@@ -147,10 +163,13 @@ def notes(comparisons: Sequence[Comparison]) -> str:
     )
     parts = [
         f"n {'' if votes.startswith(AT_MOST) else '= '}{votes}, alpha = {alpha}, "
-        f"inputs = {inputs}, norm = {norm}",
-        f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
-        f"{rounded_up(half_width, 3)} to either side",
+        f"inputs = {inputs}, norm = {norm}"
     ]
+    if any(one.labelled for one in comparisons):
+        parts.append(
+            f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
+            f"{rounded_up(half_width, 3)} to either side"
+        )
     if not all(one.same_inputs for one in comparisons):
         parts.append(
             f"NOT all on the same inputs: {OTHER_INPUTS} marks those on others than most here"
@@ -214,7 +233,8 @@ def _seconds(rows: Sequence[Row]) -> float | None:
 def _csv(comparisons: Sequence[Comparison]) -> str:
     records = [_record(one) for one in comparisons]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().rstrip("\n")
@@ -230,15 +250,22 @@ def _record(one: Comparison) -> dict[str, Any]:
                 record[f"certified_{radius}"] = accuracy
                 record[f"certified_{radius}_low"] = low
                 record[f"certified_{radius}_high"] = high
-        elif key != "certified_accuracy_interval":
+        elif key == "answered":
+            record.update({f"answered_{radius}": share for radius, share in value.items()})
+        elif key != "certified_accuracy_interval" and not (key == "mean_radius" and one.labelled):
             record[key] = csv_text(value) if isinstance(value, str) else value
     return record
 
 
 def _markdown(comparisons: Sequence[Comparison]) -> str:
-    cells = [_cells(one) for one in comparisons]
-    below = markdown_text(notes(comparisons), None)
-    return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{below}"
+    """A table of the runs with labels, one of those without, and the notes on both."""
+    parts = []
+    for labelled in (True, False):
+        cells = [_cells(one) for one in comparisons if one.labelled is labelled]
+        if cells:
+            parts += [] if labelled else [NO_LABELS]
+            parts.append(table(list(cells[0]), [row.values() for row in cells]))
+    return "\n\n".join([*parts, markdown_text(notes(comparisons), None)])
 
 
 def _cells(one: Comparison) -> dict[str, str]:
@@ -246,14 +273,24 @@ def _cells(one: Comparison) -> dict[str, str]:
     return {
         "run": marked(one),
         "inputs": str(one.inputs),
-        "clean": _known(one.clean_accuracy, ".3f"),
-        **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},
-        "ACR": rounded_down(one.acr, 3),
+        **_figures(one),
         "abstained": str(one.abstained),
         "votes": _known(one.votes, "d"),
         "seconds": _known(one.seconds, ".1f"),
         "trimmed": _known(one.trimmed, "d"),
         "inherited": _known(one.inherited, "d"),
+    }
+
+
+def _figures(one: Comparison) -> dict[str, str]:
+    """The accuracies and the ACR; without labels the shares answered and the mean radius."""
+    if one.acr is None:
+        shares = {f"r={radius}": f"{share:.3f}" for radius, share in one.answered.items()}
+        return {**shares, "mean radius": rounded_down(one.mean_radius or 0.0, 3)}
+    return {
+        "clean": _known(one.clean_accuracy, ".3f"),
+        **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},
+        "ACR": rounded_down(one.acr, 3),
     }
 
 

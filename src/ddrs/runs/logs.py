@@ -145,6 +145,8 @@ def write_log(rows: Iterable[Row], path: str | Path) -> None:
 def _line(row: Row) -> str:
     if not (isfinite(row.radius) and row.radius >= 0):
         raise InputError(f"input {row.index} has radius {row.radius}: it must be finite and >= 0")
+    if row.label is None or row.correct is None:
+        raise InputError(f"input {row.index} has no label, which this form of a log needs")
     seconds = "nan" if row.seconds is None else f"{row.seconds:.6f}"
     radius = rounded_down(row.radius, RADIUS_DIGITS)
     return f"{row.index}\t{row.label}\t{row.prediction}\t{radius}\t{row.correct:d}\t{seconds}"

@@ -1,16 +1,24 @@
 """`SmoothedClassifier`: CERTIFY and PREDICT on one page, for one batch of inputs."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from ddrs.errors import ConfigurationError, DDRSError, InputError, StoreMismatchError
+from ddrs.errors import (
+    ConfigurationError,
+    DDRSError,
+    DDRSWarning,
+    InputError,
+    ModelError,
+    StoreMismatchError,
+)
 from ddrs.memory.memory import Memory
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
@@ -31,6 +39,10 @@ from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 __all__ = ["SmoothedClassifier"]
+
+Batch = Tensor | npt.NDArray[Any]
+
+LOWEST, HIGHEST = -0.5, 1.5  # pixels beyond are of another scale, not of [0, 1] with some noise
 
 
 class SmoothedClassifier:
@@ -135,6 +147,7 @@ class SmoothedClassifier:
             precision=precision,
             compile=compile,
         )
+        self._scale_noted = False
         self.alternatives = Alternatives(classifiers, sigma, n0, selection)
         self.memory = memory
         if memory is not None:
@@ -162,7 +175,7 @@ class SmoothedClassifier:
 
     def certify(
         self,
-        x: Tensor,
+        x: Batch,
         *,
         at_radii: Sequence[float] | None = None,
         radius_tolerance: float | None = None,
@@ -176,7 +189,8 @@ class SmoothedClassifier:
         answer is durable before this returns.
 
         Args:
-            x: `[batch, *input]` float tensor of finite values.
+            x: `[batch, *input]` float tensor, or NumPy array, of finite values, in the units that
+                sigma and radii are meant in.
             at_radii: stop once it is settled which of these radii are certified, in the units of
                 the input; radius 0 asks whether any class is.
             radius_tolerance: stop once more votes could add less than this to the radius.
@@ -190,6 +204,9 @@ class SmoothedClassifier:
             InputError: `x` is not such a tensor.
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
+
+        Warns:
+            DDRSWarning: images whose pixels are not in [0, 1], once.
         """
         estimation, inputs = self._estimation(at_radii, radius_tolerance), self._inputs(x)
         with self._named(inputs):
@@ -197,7 +214,7 @@ class SmoothedClassifier:
 
     def own(
         self,
-        x: Tensor,
+        x: Batch,
         *,
         at_radii: Sequence[float] | None = None,
         radius_tolerance: float | None = None,
@@ -212,7 +229,7 @@ class SmoothedClassifier:
         with self._named(inputs):
             return self._certify(inputs, estimation, None)
 
-    def resolve(self, x: Tensor, own: Sequence[Certificate]) -> list[Certificate]:
+    def resolve(self, x: Batch, own: Sequence[Certificate]) -> list[Certificate]:
         """What the memory answers: the half of `certify` that knows one order.
 
         Args:
@@ -237,7 +254,7 @@ class SmoothedClassifier:
         with self._named(inputs):
             return resolve(self.memory, inputs, own)
 
-    def predict(self, x: Tensor) -> list[int]:
+    def predict(self, x: Batch) -> list[int]:
         """Predict a batch: the smoothed class of each input, or `ABSTAIN`.
 
         Without a memory this is PREDICT of Cohen et al.: an answer is the smoothed classifier's
@@ -361,8 +378,20 @@ class SmoothedClassifier:
                 answers.append(answer.prediction)
         return answers
 
-    def _inputs(self, x: Tensor) -> Inputs:
-        return Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+    def _inputs(self, x: Batch) -> Inputs:
+        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        if not self._scale_noted and len(inputs) and _is_image(inputs.shape):
+            low, high = float(inputs.x.min()), float(inputs.x.max())
+            if low < LOWEST or high > HIGHEST:
+                self._scale_noted = True
+                warnings.warn(
+                    f"inputs reach from {low:.3g} to {high:.3g}: sigma and radii are in these "
+                    "units; for those of pixels in [0, 1] give such pixels, and scale them in the "
+                    "network's first layer",
+                    DDRSWarning,
+                    stacklevel=3,
+                )
+        return inputs
 
     def _estimation(
         self, at_radii: Sequence[float] | None, radius_tolerance: float | None
@@ -378,8 +407,22 @@ class SmoothedClassifier:
             yield
         except DDRSError as error:
             raise error.saying(
-                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+                f"{error}{_advice(error, inputs.shape)} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
                 f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "
                 f"n={self.estimation.n}, alpha={self.estimation.alpha}]"
             ) from error
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    """Whether one input is `[channels, height, width]`."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _advice(error: DDRSError, shape: tuple[int, ...]) -> str:
+    """What may be wrong with the shape of inputs that a model does not take."""
+    if isinstance(error, ModelError) and len(shape) == 2:
+        return "; if the input is one image, it needs a batch axis: x[None]"
+    if isinstance(error, ModelError) and _is_image(shape[::-1]) and not _is_image(shape):
+        return "; if the channels come last, move them: x.permute(0, 3, 1, 2)"
+    return ""

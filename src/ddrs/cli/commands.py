@@ -249,11 +249,11 @@ def _notes() -> Iterator[None]:
         as_ever = warnings.showwarning
         warnings.simplefilter("always", DDRSWarning)
 
-        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, DDRSWarning):
                 _say(f"note: {message}")
             else:
-                as_ever(message, category, *where)
+                as_ever(message, category, *where, **more)
 
         warnings.showwarning = show
         yield

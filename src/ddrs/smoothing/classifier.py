@@ -1,6 +1,5 @@
 """`SmoothedClassifier`: CERTIFY and PREDICT on one page, for one batch of inputs."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from ddrs.errors import (
-    ConfigurationError,
-    DDRSError,
-    DDRSWarning,
-    InputError,
-    ModelError,
-    StoreMismatchError,
-)
+from ddrs.errors import ConfigurationError, DDRSError, InputError, StoreMismatchError
 from ddrs.memory.memory import Memory
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
@@ -30,6 +22,7 @@ from ddrs.proof.check import certificate_faults
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
+from ddrs.smoothing.advice import note_scale, shape_advice
 from ddrs.smoothing.alternatives import Alternatives, Choice
 from ddrs.smoothing.answers import points, recall, resolve
 from ddrs.smoothing.bases import base_classifiers
@@ -41,8 +34,6 @@ from ddrs.votes.requests import Inputs
 __all__ = ["SmoothedClassifier"]
 
 Batch = Tensor | npt.NDArray[Any]
-
-LOWEST, HIGHEST = -0.5, 1.5  # pixels beyond are of another scale, not of [0, 1] with some noise
 
 
 class SmoothedClassifier:
@@ -380,17 +371,8 @@ class SmoothedClassifier:
 
     def _inputs(self, x: Batch) -> Inputs:
         inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
-        if not self._scale_noted and len(inputs) and _is_image(inputs.shape):
-            low, high = float(inputs.x.min()), float(inputs.x.max())
-            if low < LOWEST or high > HIGHEST:
-                self._scale_noted = True
-                warnings.warn(
-                    f"inputs reach from {low:.3g} to {high:.3g}: sigma and radii are in these "
-                    "units; for those of pixels in [0, 1] give such pixels, and scale them in the "
-                    "network's first layer",
-                    DDRSWarning,
-                    stacklevel=3,
-                )
+        if not self._scale_noted:
+            self._scale_noted = note_scale(inputs.x)
         return inputs
 
     def _estimation(
@@ -407,22 +389,9 @@ class SmoothedClassifier:
             yield
         except DDRSError as error:
             raise error.saying(
-                f"{error}{_advice(error, inputs.shape)} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+                f"{error}{shape_advice(error, inputs.shape)} [{len(inputs)} inputs of shape "
+                f"{list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
                 f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "
                 f"n={self.estimation.n}, alpha={self.estimation.alpha}]"
             ) from error
-
-
-def _is_image(shape: tuple[int, ...]) -> bool:
-    """Whether one input is `[channels, height, width]`."""
-    return len(shape) == 3 and shape[0] in (1, 3)
-
-
-def _advice(error: DDRSError, shape: tuple[int, ...]) -> str:
-    """What may be wrong with the shape of inputs that a model does not take."""
-    if isinstance(error, ModelError) and len(shape) == 2:
-        return "; if the input is one image, it needs a batch axis: x[None]"
-    if isinstance(error, ModelError) and _is_image(shape[::-1]) and not _is_image(shape):
-        return "; if the channels come last, move them: x.permute(0, 3, 1, 2)"
-    return ""

@@ -2,11 +2,12 @@
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from ddrs.errors import DDRSError, DDRSWarning, ModelError
 
-__all__ = ["note_scale", "shape_advice"]
+__all__ = ["model_advice", "note_scale"]
 
 LOWEST, HIGHEST = -0.5, 1.5  # pixels beyond are of another scale, not of [0, 1] with some noise
 
@@ -37,14 +38,22 @@ def note_scale(x: Tensor) -> bool:
     return True
 
 
-def shape_advice(error: DDRSError, shape: tuple[int, ...]) -> str:
-    """What to try where a model does not take inputs of this shape; empty where that is not it."""
+def model_advice(error: DDRSError, x: Tensor) -> str:
+    """What to try where a model does not take inputs of this kind; empty where that is not it.
+
+    Args:
+        error: what came of it.
+        x: `[batch, *input]`.
+    """
     if not isinstance(error, ModelError):
         return ""
+    shape = tuple(x.shape[1:])
     if len(shape) == 2:
         return "; if the input is one image, it needs a batch axis: x[None]"
     if _is_image(shape[::-1]) and not _is_image(shape):
         return "; if the channels come last, move them: x.permute(0, 3, 1, 2)"
+    if x.dtype == torch.float64:
+        return "; if the network is of float32, give it such inputs: x.float(), x.astype('float32')"
     return ""
 
 

@@ -22,7 +22,7 @@ from ddrs.proof.check import certificate_faults
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
-from ddrs.smoothing.advice import note_scale, shape_advice
+from ddrs.smoothing.advice import model_advice, note_scale
 from ddrs.smoothing.alternatives import Alternatives, Choice
 from ddrs.smoothing.answers import points, recall, resolve
 from ddrs.smoothing.bases import base_classifiers
@@ -389,7 +389,7 @@ class SmoothedClassifier:
             yield
         except DDRSError as error:
             raise error.saying(
-                f"{error}{shape_advice(error, inputs.shape)} [{len(inputs)} inputs of shape "
+                f"{error}{model_advice(error, inputs.x)} [{len(inputs)} inputs of shape "
                 f"{list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
                 f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "

@@ -41,7 +41,7 @@ class Inputs:
 
     @classmethod
     def of(cls, x: Tensor | npt.NDArray[Any], seed: int) -> Inputs:
-        """Check a user's batch and take its digests.
+        """Check a user's batch and take its digests; a NumPy array keeps its precision.
 
         Raises:
             InputError: not a batch of floating point inputs, empty inputs, NaN or infinite values.
@@ -49,8 +49,8 @@ class Inputs:
         import torch
         from torch import Tensor
 
-        if isinstance(x, np.ndarray) and x.dtype in (np.float16, np.float32, np.float64):
-            x = torch.from_numpy(as_array(x))
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize <= 8:
+            x = torch.tensor(as_array(x))
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
             known = isinstance(x, Tensor | np.ndarray)
             what = f"{x.dtype} {list(x.shape)}" if known else type(x).__name__

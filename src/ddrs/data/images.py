@@ -72,7 +72,7 @@ class Images:
 
     def __call__(self, index: int) -> Tensor:
         """One image, float32 `[channels, height, width]` in [0, 1]."""
-        with reading(f"{self.name}: {self._called(index)}"):
+        with reading(lambda: f"{self.name}: {self._called(index)}"):
             return self._decode(index, self.rgb)
 
     def file_name(self, index: int) -> str | None:

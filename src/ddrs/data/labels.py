@@ -66,8 +66,8 @@ def read_labels(
         how = ""
         if labels.ndim == 2:
             how = ": where they are one-hot, store labels.argmax(axis=1)"
-        elif labels.dtype.kind == "O":
-            how = ": every input needs one, an integer or a text"
+        elif labels.dtype.kind in "Of":
+            how = ": every input needs one, an integer or a text, or all of them -1 for none"
         raise DataError(
             f"{spec}: labels {labels.shape} of {labels.dtype} are not one integer each{how}"
         )

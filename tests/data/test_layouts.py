@@ -72,10 +72,16 @@ def test_one_part_alone(tmp_path: Path) -> None:
         data.load(f"folder:{tmp_path}/other", "train")
 
 
+def test_a_part_beside_another_data_set_has_its_own_classes(tmp_path: Path) -> None:
+    tree(tmp_path, "train/x/0.png", "test/a/0.png", "val/a/0.png", "val/b/0.png")
+    assert data.load(f"folder:{tmp_path}/test").classes == ("a", "b")
+
+
 def test_two_names_of_one_part_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "validation/a/0.png")
     with pytest.raises(DataError, match="val and validation are both the split validation"):
         data.load(f"folder:{tmp_path}", "validation")
+    assert labels(data.load(f"folder:{tmp_path}/val")) == [0]
 
 
 def test_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:

@@ -93,17 +93,19 @@ def _arranged(spec: str, root: Path, split: Split) -> _Arranged:
         chosen = choose_split(spec, split, with_classes)
         home, whole = with_classes[chosen], list(with_classes.values())
     else:
-        chosen, home, whole = split, root, [root]
-        if below and split_of(_name(root)):  # folder:ROOT/val, numbered as ROOT is
-            siblings = _parts(spec, Path(os.path.abspath(root)).parent)
-            whole += siblings.values()
+        chosen, home, whole = split, root, [root, *_other_parts(root, below)]
     # The parts share their numbering, even where one of them lacks a class.
     classes = in_order(name for folder in whole for name in _subfolders(folder)) if below else []
     return _Arranged(chosen, [home / name for name in classes] or [home], classes)
 
 
-def _name(path: Path) -> str:
-    return os.path.basename(os.path.abspath(path))
+def _other_parts(root: Path, classes: Iterable[str]) -> list[Path]:
+    """The parts beside a root that is one itself, as in ROOT/val; those with classes of its own."""
+    place = Path(os.path.abspath(root))
+    if split_of(place.name) is None:
+        return []
+    beside = [place.parent / name for name in _subfolders(place.parent) if split_of(name)]
+    return [part for part in beside if not set(classes).isdisjoint(_subfolders(part))]
 
 
 def _parts(spec: str, root: Path) -> dict[Split, Path]:

@@ -268,12 +268,12 @@ def _contradiction(rows: Sequence[LoggedRow], corrects: Sequence[int | None]) ->
 
     It may be a running total too, which starts afresh where the parts of several processes meet.
     """
-    wrong = [at for at, row in enumerate(rows) if corrects[at] not in (None, int(row.correct))]
+    wrong = [at for at, row in enumerate(rows) if corrects[at] not in (None, bool(row.correct))]
     if not wrong:
         return None
     total = 0
     for at, (row, correct) in enumerate(zip(rows, corrects, strict=True)):
-        if correct not in (total + row.correct, int(row.correct)):
+        if correct not in (total + bool(row.correct), bool(row.correct)):
             return at
         total = correct or 0
     return None if max(filter(None, corrects), default=0) > 1 else wrong[0]

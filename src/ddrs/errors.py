@@ -8,6 +8,7 @@ from typing import Self
 __all__ = [
     "ConfigurationError",
     "DDRSError",
+    "DDRSWarning",
     "DataError",
     "InputError",
     "MissingDependencyError",
@@ -34,6 +35,10 @@ class DDRSError(Exception):
         error.__dict__.update(self.__dict__)
         error.__cause__ = self.__cause__
         return error
+
+
+class DDRSWarning(UserWarning):
+    """What a user should know of an input or a dataset that is taken all the same, in one line."""
 
 
 class ConfigurationError(DDRSError, ValueError):

@@ -56,6 +56,7 @@ def test_orders_are_aligned_and_name_their_seed(remembered: bool) -> None:
         seed=3,
         inputs=10,
         remembered=remembered,
+        labelled=True,
         certified_accuracy={
             0.0: Range(0.9, 0.8, 0.85, 0.9),
             1.25: Range(0.12345678, 0.0, 0.1, 0.2),

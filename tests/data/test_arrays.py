@@ -70,17 +70,24 @@ X = np.zeros((9, 2), np.float32)
     ("arrays", "message"),
     [
         ({"x": X}, "needs the arrays x and y.*found x"),
-        ({"x_train": X, "y_train": LABELS}, "x_test and y_test; found x_train, y_train"),
+        (
+            {"x_train": X, "y_train": LABELS},
+            "no split test; there is train: ask for it with --split train",
+        ),
         ({"x": X, "y": LABELS[:8]}, r"inputs \(9, 2\) and labels \(8,\) must have equal length"),
         ({"x": X[:, 0], "y": LABELS}, "must have equal length"),
-        ({"x": X, "y": LABELS[:, None]}, r"labels \(9, 1\) of int64 are not one integer each"),
+        ({"x": X, "y": np.eye(9, 3, dtype=int)}, r"labels \(9, 3\) .* store labels.argmax\(axis=1"),
+        ({"x": X, "y": LABELS - 1}, "label -1 at index 0 is not a class index: leave out the"),
+        ({"x": X.astype(np.uint16), "y": LABELS}, "nothing says which value is white: divide by"),
+        ({"x": np.zeros((9, 5, 6, 4), np.uint8), "y": LABELS}, "an alpha channel: store three"),
+        ({"x": X, "y": np.array(["a", None] * 4 + ["b"])}, r"np.array\(labels, dtype=str\)"),
         ({"x": X.astype(int), "y": LABELS}, "inputs are int64: store images as uint8"),
         ({"x": X[:0], "y": LABELS[:0]}, "no inputs for the split test"),
         ({"x": np.where(np.arange(9) == 4, np.nan, X.T).T, "y": LABELS}, "input 4 has NaN"),
         ({"x": X + 1e300 * np.eye(9, 2, -5), "y": LABELS}, "input 5 has NaN or inf"),
         (
             {"x": np.array([{}] * 9), "y": LABELS},
-            "cannot be read: it holds pickled objects, which could run code",
+            "cannot be read: x holds pickled objects, which could run code",
         ),
     ],
 )

@@ -16,11 +16,11 @@ from support.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
     ("labels", "message"),
     [
         ([], "no inputs for the split test"),
-        ([0, -1], "label -1 at index 1 is not a class index"),
+        ([0, -1], "label -1 at index 1 is not a class index: leave out the inputs"),
         ([0, 10**12], "label 1000000000000 at index 1 is not a class index"),
         ([0.0, 1.0], "float64 are not one integer each"),
         ([0, None], "not one integer each"),
-        (["cat", "dog"], "not one integer each"),
+        (["cat", None], "not one integer each: every input needs one, an integer or a text"),
     ],
 )
 def test_labels_that_are_no_class_indices(tmp_path: Path, labels: list, message: str) -> None:

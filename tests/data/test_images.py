@@ -26,7 +26,7 @@ def test_parquet_accepts_bare_bytes_and_no_paths(tmp_path: Path) -> None:
     }
     for message, cell in cells.items():
         pq.write_table(pa.table({"image": cell, "label": [0]}), tmp_path / "path.parquet")
-        with pytest.raises(DataError, match=f"image 0 cannot be read: {message}"):
+        with pytest.raises(DataError, match=f"image 0.* cannot be read: {message}"):
             data.load(f"parquet:{tmp_path}/path.parquet")[0]
     cells = [{"bytes": png(COLOUR[0]), "path": "/etc/hostname"}]  # as the hub writes them
     pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "both.parquet")
@@ -57,7 +57,7 @@ def test_other_formats_start_no_program(tmp_path: Path, content: bytes) -> None:
         pass
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "0.png").write_bytes(content)
-    with pytest.raises(DataError, match="image 0 cannot be read: cannot identify"):
+    with pytest.raises(DataError, match=r"image 0 \(a/0.png\) cannot be read: it is no BMP"):
         data.load(f"folder:{tmp_path}")[0]
 
 
@@ -75,10 +75,10 @@ def test_grey_images_become_colour_where_the_first_is(tmp_path: Path) -> None:
     ("pixels", "message"),
     [
         (COLOUR[1][:4], r"input 1 has shape \(3, 4, 4\) .* \(3, 5, 4\): resize"),
-        (b"no image", "image 1 cannot be read: cannot identify"),
+        (b"no image", "image 1 cannot be read: it is no BMP, GIF"),
         (png(COLOUR[1])[:60], "image 1 cannot be read"),
         (None, "image 1 cannot be read: it holds no encoded image"),
-        (GREY[1].astype(np.uint16) * 256, "image 1 cannot be read: its mode is I;16"),
+        (b"", "image 1 cannot be read: it holds no encoded image"),
     ],
 )
 def test_a_bad_image_is_named_and_the_others_are_still_read(

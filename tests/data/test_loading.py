@@ -11,5 +11,7 @@ def test_an_unknown_spec_gets_the_known_ones(spec: str) -> None:
 
 
 def test_an_unknown_split_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="unknown split 'val': use train or test"):
+    with pytest.raises(
+        ConfigurationError, match="unknown split 'val': use train, test, validation"
+    ):
         data.load("digits", "val")

@@ -51,10 +51,11 @@ JOBS = [
     CertifyJob(
         "digits", "m", alternatives=("a", "b"), policy="search", sigma=0.25,
         settings={"votes": 500}, selection="all", at_radii=(0.0, 0.1, 1 / 3),
+        rgb=False, resize=32, crop=24,
     ),
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
-        memory="sqlite:////there/a.db", read_only=True,
+        memory="sqlite:////there/a.db", read_only=True, rgb=True,
     ),
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="cascade", n=500,
@@ -212,3 +213,23 @@ def test_classifiers_that_are_alike_are_refused() -> None:
         Alternatives(
             [NoisyClassifier(Linear(), CLASSES, NOISES["gaussian"])] * 2, SearchSigma(0.5), 5
         )
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (JOBS[2], ["--gray", "--resize 32", "--crop 24"]),
+        (JOBS[3], ["--rgb"]),
+        (JOBS[0], []),
+    ],
+)
+def test_the_command_has_what_is_done_to_images(job: CertifyJob, words: list[str]) -> None:
+    command = decided(job).command("out")
+    flags = ("--rgb", "--gray", "--resize 32", "--crop 24")
+    assert [flag for flag in flags if f" {flag} " in command] == words
+    assert "/--" not in command
+
+
+def test_a_size_that_no_image_can_have_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="crop must be from 1 to 16384 pixels, got 0"):
+        CertifyJob("digits", "m", sigma=0.5, crop=0)

@@ -173,7 +173,7 @@ def test_predict_names_the_class_or_abstains():
         torch.ones(2, 2, dtype=torch.int64),
         torch.ones(2),
         torch.ones(2, 0),
-        np.ones((2, 2)),
+        np.ones((2, 2), np.int64),
     ],
 )
 @pytest.mark.parametrize("call", ["certify", "predict"])

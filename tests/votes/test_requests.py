@@ -13,7 +13,12 @@ from ddrs.votes.requests import Inputs
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((2, 3)), "ndarray"),
+        ([[0.0]], "got list$"),
+        (np.zeros((2, 3), np.uint8), r"got uint8 \[2, 3\]: radii are .* scale pixels .* x / 255"),
+        (torch.zeros(2, 3, dtype=torch.uint8), "uint8.*as in x / 255"),
+        (np.zeros((2, 3), int), "int64.*make floats of them in the units that radii are to have"),
+        (np.zeros((2, 3), object), "object"),
+        (np.zeros(3, np.float32), r"float32 \[3\]: one input alone needs a batch axis.* x\[None\]"),
         (torch.zeros(2, 3, dtype=torch.int64), "int64"),
         (torch.zeros(2, 3, dtype=torch.complex64), "complex64"),
         (torch.zeros(3), r"\[3\]"),
@@ -25,6 +30,16 @@ from ddrs.votes.requests import Inputs
 def test_inputs_that_cannot_be_certified_are_refused(x, message):
     with pytest.raises(InputError, match=message):
         Inputs.of(x, seed=0)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", ">f8"])
+def test_arrays_are_tensors_of_the_same_precision(dtype):
+    x = np.array([[0.1, 0.2], [1 / 3, 255.0]], dtype)[:, ::-1]
+    x.flags.writeable = False
+    ours, theirs = Inputs.of(x, seed=0), Inputs.of(torch.tensor(x.astype(dtype[1:])), seed=0)
+    assert ours.x.dtype == theirs.x.dtype
+    assert torch.equal(ours.x, theirs.x)
+    assert ours.digests == theirs.digests
 
 
 def test_what_becomes_of_the_callers_tensor_changes_nothing():

@@ -55,6 +55,8 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
     from ddrs.evaluation.metrics import DEFAULT_RADII
     from ddrs.runs.table import read_run
 
+    if job.preparation.changes_size:
+        say(f"note: images are {job.preparation}; radii are meant in those pixels", error=True)
     summary = certify_run(job, out)
     _tell_calibration(job, out)
     unrecorded = summary.memory.unrecorded

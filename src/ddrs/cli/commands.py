@@ -8,8 +8,11 @@ import errno
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +25,7 @@ from ddrs.cli.options import RADII, Radii, Runs, numbers
 from ddrs.cli.parsing import Command, UsageError, without_url
 from ddrs.cli.terminal import say, say_lines
 from ddrs.display.foreign import markdown_text
-from ddrs.errors import ConfigurationError, DDRSError
+from ddrs.errors import ConfigurationError, DDRSError, DDRSWarning
 from ddrs.evaluation.comparison import Format
 from ddrs.version import __version__
 
@@ -214,8 +217,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on standard error, unless `--debug` is given."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        # `--debug` may stand anywhere. Typer makes an exit code of Ctrl-C and of every Exit.
-        code = app([word for word in words if word != "--debug"], standalone_mode=False)
+        with _notes():
+            # `--debug` may stand anywhere. Typer makes an exit code of Ctrl-C and of every Exit.
+            code = app([word for word in words if word != "--debug"], standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -240,6 +244,23 @@ def _say_passed_over(logs: dict[Path, str]) -> None:
         _say(f"passed over: {line}")
     if len(logs) > FEW:
         _say(f"passed over too: {', '.join(map(str, list(logs)[FEW:]))}")
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Show each of our warnings as one line, and others as Python does."""
+    with warnings.catch_warnings():
+        as_ever = warnings.showwarning
+        warnings.simplefilter("always", DDRSWarning)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, DDRSWarning):
+                _say(f"note: {message}")
+            else:
+                as_ever(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(text: str) -> None:

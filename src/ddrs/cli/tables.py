@@ -46,10 +46,11 @@ def orders_table(found: "OrderStudy") -> str:
         [f"r={radius:g}", *(f"{value:.{DIGITS}f}" for value in _values(s))]
         for radius, s in found.certified_accuracy.items()
     ]
-    rows.append(["ACR", *(rounded_down(value, DIGITS) for value in _values(found.acr))])
+    what, mean = ("certified accuracy", "ACR") if found.labelled else ("answered", "mean radius")
+    rows.append([mean, *(rounded_down(value, DIGITS) for value in _values(found.acr))])
     had = "" if found.remembered else "The run had no memory: this is what one would have done.\n"
     return (
-        f"{table(['certified accuracy', 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
+        f"{table([what, 'run', 'lowest', 'median', 'highest'], rows)}\n\n"
         f"{had}{found.orders} shuffled orders, seed {found.seed}. Of {found.inputs} inputs, "
         f"{found.changed_class} changed class in some order, {found.changed_outcome} outcome, "
         f"{found.changed_radius} radius."

@@ -69,6 +69,8 @@ def train(
     from ddrs.training.workers import Workers
 
     first = Workers().rank == 0
+    if first and job.preparation.changes_size:
+        say(f"note: images are {job.preparation}; noise is added to those pixels", error=True)
     if dry:
         found = dry_run(job)
         if first:

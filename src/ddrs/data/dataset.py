@@ -1,8 +1,7 @@
-"""The one view of labelled inputs, and the checks that every source's labels pass."""
+"""The one view of inputs and their labels, whatever holds them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,47 +9,62 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from ddrs.data.labels import Labels
 from ddrs.data.split import Split
 from ddrs.errors import DataError
 
 __all__ = [
-    "SPLITS",
     "Dataset",
     "checked",
 ]
 
-SPLITS: tuple[Split, ...] = get_args(Split)
-MOST_CLASSES = 2**20  # a label beyond is an identifier, not a class
+
+def _nameless(index: int) -> str | None:
+    return None
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset(torch_data.Dataset[tuple[Tensor, int]]):
-    """Labelled inputs of one shape, read one at a time; made by `load`.
+class Dataset(torch_data.Dataset[tuple[Tensor, int | None]]):
+    """Inputs of one shape, read one at a time, with their labels; made by `load`.
 
     Attributes:
         name: the spec that it was loaded from.
-        split: `"train"` or `"test"`.
-        classes: name of each class; a label is an index into it.
+        split: the part that was opened.
+        classes: name of each class of the whole dataset, also of those that this part lacks; a
+            label is an index into it. Empty where nothing says what classes there are.
+        named: whether these names are the source's own; else they are numbers made up here.
         shape: shape of every input.
     """
 
     name: str
     split: Split
     classes: tuple[str, ...]
+    named: bool
     shape: tuple[int, ...]
-    _labels: npt.NDArray[np.int64] = field(repr=False)
+    _count: int = field(repr=False)
+    _labels: npt.NDArray[np.int64] | None = field(repr=False)
     _read: Callable[[int], Tensor] = field(repr=False)
+    _file_name: Callable[[int], str | None] = field(repr=False, default=_nameless)
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; every label is below it."""
+        """Number of classes; every label is below it. 0 where nothing says it."""
         return len(self.classes)
 
-    def __len__(self) -> int:
-        return len(self._labels)
+    @property
+    def labelled(self) -> bool:
+        """Whether the inputs have labels: all of them, or none."""
+        return self._labels is not None
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One input, float32 `[*shape]`, and its label.
+    def file_name(self, index: int) -> str | None:
+        """The file that an input comes from, below the dataset's directory; None without one."""
+        return self._file_name(range(len(self))[index])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
+        """One input, float32 `[*shape]`, and its label; None where there are no labels.
 
         Raises:
             DataError: the input cannot be decoded, or has another shape than the first one.
@@ -59,13 +73,10 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int]]):
         index = range(len(self))[index]
         x = self._read(index)
         if tuple(x.shape) != self.shape:
-            raise DataError(
-                f"{self.name}: input {index} has shape {tuple(x.shape)} but the first one has "
-                f"{self.shape}: resize all images to one size first"
-            )
-        return x, int(self._labels[index])
+            raise DataError(self._misfit(index, tuple(x.shape)))
+        return x, None if self._labels is None else int(self._labels[index])
 
-    def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         """Inputs `start` to `stop`, as a slice: float32 `[batch, *shape]`, int64 `[batch]`.
 
         Raises:
@@ -75,26 +86,28 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int]]):
         x = torch.empty((len(indices), *self.shape))
         for row, index in enumerate(indices):
             x[row] = self[index][0]
-        return x, torch.tensor(self._labels[start:stop])
+        return x, None if self._labels is None else torch.tensor(self._labels[start:stop])
+
+    def _misfit(self, index: int, shape: tuple[int, ...]) -> str:
+        file = self.file_name(index)
+        named = f"{self.name}: input {index}" + (f" ({file})" if file else "")
+        what = f"{named} has shape {shape} but the first one has {self.shape}"
+        if shape[1:] == self.shape[1:]:
+            return f"{what}: take all in colour with --rgb, or all in grey with --gray"
+        return f"{what}: resize all images to one size, as with --resize 256 --crop 224"
 
 
 def checked(
     spec: str,
     split: Split,
-    labels: npt.NDArray[Any],
+    labels: Labels,
     read: Callable[[int], Tensor],
-    names: Sequence[str] | None = None,
+    file_name: Callable[[int], str | None] = _nameless,
 ) -> Dataset:
-    """Check the labels, and look at the first input for the shape."""
-    if labels.size == 0:
+    """The dataset, once there is an input to tell the shape."""
+    if labels.count == 0:
         raise DataError(f"{spec}: no inputs for the split {split}")
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise DataError(f"{spec}: labels {labels.shape} of {labels.dtype} are not one integer each")
-    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
-        index = int(labels.argmin() if labels.min() < 0 else labels.argmax())
-        raise DataError(f"{spec}: label {labels[index]} at index {index} is not a class index")
-    classes = tuple(names or map(str, range(int(labels.max()) + 1)))
-    if labels.max() >= len(classes):
-        raise DataError(f"{spec}: label {labels.max()} but only {len(classes)} class names")
     shape = tuple(read(0).shape)
-    return Dataset(spec, split, classes, shape, labels.astype(np.int64), read)
+    return Dataset(
+        spec, split, labels.classes, labels.named, shape, labels.count, labels.y, read, file_name
+    )

@@ -1,6 +1,7 @@
 """Images in parquet files, read a row group at a time."""
 
 import json
+import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,11 +9,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddrs.data.dataset import Dataset, checked
 from ddrs.data.images import Images
+from ddrs.data.labels import read_labels
+from ddrs.data.preparation import Preparation
 from ddrs.data.reading import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -22,7 +26,7 @@ from ddrs.data.reading import (
     inside,
     reading,
 )
-from ddrs.data.split import Split
+from ddrs.data.split import Split, choose_split, split_of
 from ddrs.errors import DataError
 from ddrs.files import check_file, read_parquet
 
@@ -33,26 +37,50 @@ __all__ = [
 KEPT_BYTES = 256 * 2**20  # encoded images kept from parquet files
 
 
-def open_parquet(spec: str, source: str, split: Split) -> Dataset:
+def open_parquet(spec: str, source: str, split: Split, preparation: Preparation) -> Dataset:
     """A parquet file, or a directory of one or more files per split; a cell holds its image."""
     path = existing(spec, source)
-    files = sorted(path.glob(f"{split}*.parquet")) if path.is_dir() else [path]
-    if not files:
+    parts = _parts(path) if path.is_dir() else {split: [path]}
+    if split not in parts and not (split == "test" and "validation" in parts):
         found = ", ".join(sorted(file.name for file in path.glob("*.parquet"))) or "none"
         raise DataError(f"{spec}: no file {split}*.parquet; parquet files there: {found}")
+    chosen = choose_split(spec, split, parts)
     with reading(spec):
         if path.is_dir():
             home = home_of(path)
-            files = [inside(spec, home, file) for file in files]
-        for file in files:
+            parts = {of: [inside(spec, home, file) for file in parts[of]] for of in parts}
+        for file in (file for files in parts.values() for file in files):
             check_file(file)
+        files = parts[chosen]
         schema = pq.read_schema(files[0])
         image = find_column(spec, schema.names, IMAGE_COLUMNS)
         label = find_column(spec, schema.names, LABEL_COLUMNS)
-        tables = [read_parquet(file, [label]) for file in files]
-        y = pa.concat_tables(tables)[label].to_numpy()
+        names = _class_names(schema, label)
+        y = _column(files, label)
+        rest = [] if names else [_column(parts[of], label) for of in parts if of != chosen]
         cells = _RowGroups(files, image)
-    return checked(spec, split, y, Images(spec, cells), _class_names(schema, label))
+    images = Images(spec, cells, preparation=preparation)
+    labels = read_labels(spec, y, rest, names)
+    return checked(spec, chosen, labels, images, images.file_name)
+
+
+def _parts(folder: Path) -> dict[Split, list[Path]]:
+    """The files of each split, by the word that their names begin with."""
+    parts: dict[Split, list[Path]] = {}
+    for file in sorted(folder.glob("*.parquet")):
+        word = re.match("[a-z]*", file.name.lower())
+        part = split_of(word[0]) if word else None
+        if part is not None:
+            parts.setdefault(part, []).append(file)
+    return parts
+
+
+def _column(files: Sequence[Path], name: str) -> npt.NDArray[Any]:
+    column = pa.concat_tables([read_parquet(file, [name]) for file in files])[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values
 
 
 # `datasets` reads parquet too (`hf:DIRECTORY`), but takes seconds to import, and first copies all

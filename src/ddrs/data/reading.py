@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,12 +81,13 @@ def find_column(spec: str, found: Sequence[str], accepted: Sequence[str]) -> str
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Give damaged data one error that names what was read."""
+def reading(what: str | Callable[[], str]) -> Iterator[None]:
+    """Give damaged data one error that names what was read; a name may be found only then."""
     try:
         yield
     except DataError:
         raise
     except READ_ERRORS as error:
         reason = one_line(error) or type(error).__name__
-        raise DataError(f"{what} cannot be read: {reason}") from error
+        name = what if isinstance(what, str) else what()
+        raise DataError(f"{name} cannot be read: {reason}") from error

@@ -19,7 +19,7 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["Comparison", "Format", "compare", "marked", "notes", "render"]
+__all__ = ["NO_LABELS", "Comparison", "Format", "compare", "marked", "notes", "render"]
 
 Format = Literal["markdown", "csv", "json"]
 
@@ -30,6 +30,11 @@ NOT_TOGETHER = "*"
 OTHER_INPUTS = "#"
 """The mark of a run on other inputs than most of those beside it."""
 AT_MOST = "at most"
+NO_LABELS = (
+    "No labels, so no accuracy: the share of inputs that are answered, rightly or not, with a "
+    "certified radius of at least r."
+)
+"""What stands above the figures of runs without labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,13 @@ class Comparison:
         run: its name.
         inputs: how many were evaluated.
         clean_accuracy: accuracy of the base classifier, without noise.
-        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`.
+        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`; empty without
+            labels.
         certified_accuracy_interval: its confidence interval, by radius.
-        acr: the average certified radius.
+        acr: the average certified radius; None without labels.
+        answered: without labels, the share of inputs that are answered, with whatever class, and a
+            radius of at least r, by radius; empty with labels.
+        mean_radius: without labels, the mean of all radii, that of an abstention being 0.
         abstained: inputs without a certified class.
         votes: noisy forward passes of all inputs.
         seconds: time that all inputs took.
@@ -75,7 +84,9 @@ class Comparison:
     clean_accuracy: float | None = None
     certified_accuracy: dict[str, float]
     certified_accuracy_interval: dict[str, tuple[float, float]]
-    acr: float
+    acr: float | None
+    answered: dict[str, float]
+    mean_radius: float | None
     abstained: int
     votes: int | None = None
     seconds: float | None
@@ -101,6 +112,11 @@ class Comparison:
     def varied(self) -> bool:
         """Whether a policy chose sigma or the classifier for each input."""
         return self.start is not None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the inputs had labels, and so there is an accuracy."""
+        return self.acr is not None
 
 
 def compare(
@@ -170,10 +186,13 @@ def notes(comparisons: Sequence[Comparison]) -> str:
     )
     parts = [
         f"n {'' if votes.startswith(AT_MOST) else '= '}{votes}, alpha = {alpha}, "
-        f"inputs = {inputs}, norm = {norm}",
-        f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
-        f"{rounded_up(half_width, 3)} to either side",
+        f"inputs = {inputs}, norm = {norm}"
     ]
+    if any(one.labelled for one in comparisons):
+        parts.append(
+            f"{INTERVAL_LEVEL:.0%} intervals of the accuracies at r reach at most "
+            f"{rounded_up(half_width, 3)} to either side"
+        )
     if not all(one.same_inputs for one in comparisons):
         parts.append(
             f"NOT all on the same inputs: {OTHER_INPUTS} marks those on others than most here"
@@ -233,7 +252,7 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         norm=run.norm,
         sound_together=False if len(set(run.sigmas or ())) > 1 else None,
         same_inputs=same_inputs,
-        wrong=wrong_share(run.rows, radii),
+        wrong={} if None in {row.label for row in run.rows} else wrong_share(run.rows, radii),
         common=one_answer(run.rows),
     )
     summary = run.summary
@@ -277,7 +296,8 @@ def _seconds(rows: Sequence[Row]) -> float | None:
 def _csv(comparisons: Sequence[Comparison]) -> str:
     records = [_record(one) for one in comparisons]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().rstrip("\n")
@@ -293,21 +313,33 @@ def _record(one: Comparison) -> dict[str, Any]:
                 record[f"certified_{radius}"] = accuracy
                 record[f"certified_{radius}_low"] = low
                 record[f"certified_{radius}_high"] = high
+        elif key == "answered":
+            record.update({f"answered_{radius}": share for radius, share in value.items()})
         elif key in ("wrong", "discounted", "null"):
             for radius in one.certified_accuracy:
                 record[f"{key}_{radius}"] = None if value is None else value[radius]
         elif key == "common":
             record["common_answer"] = None if value is None else value["answer"]
             record["common_share"] = None if value is None else value["share"]
-        elif key != "certified_accuracy_interval":
+        elif key != "certified_accuracy_interval" and not (key == "mean_radius" and one.labelled):
             record[key] = csv_text(value) if isinstance(value, str) else value
     return record
 
 
 def _markdown(comparisons: Sequence[Comparison]) -> str:
-    cells = [row for one in comparisons for row in (_cells(one), *_worth_cells(one))]
-    below = markdown_text(notes(comparisons), None)
-    return f"{table(list(cells[0]), [row.values() for row in cells])}\n\n{below}"
+    """A table of the runs with labels, one of those without, and the notes on both."""
+    parts = []
+    for labelled in (True, False):
+        cells = [
+            row
+            for one in comparisons
+            if one.labelled is labelled
+            for row in (_cells(one), *_worth_cells(one))
+        ]
+        if cells:
+            parts += [] if labelled else [NO_LABELS]
+            parts.append(table(list(cells[0]), [row.values() for row in cells]))
+    return "\n\n".join([*parts, markdown_text(notes(comparisons), None)])
 
 
 def _cells(one: Comparison) -> dict[str, str]:
@@ -315,9 +347,7 @@ def _cells(one: Comparison) -> dict[str, str]:
     return {
         "run": marked(one),
         "inputs": str(one.inputs),
-        "clean": _known(one.clean_accuracy, ".3f"),
-        **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},
-        "ACR": rounded_down(one.acr, 3),
+        **_figures(one),
         "abstained": str(one.abstained),
         "votes": _known(one.votes, "d"),
         "seconds": _known(one.seconds, ".1f"),
@@ -341,6 +371,18 @@ def _worth_cells(one: Comparison) -> Iterator[dict[str, str]]:
                 **{f"r={radius}": _known(value, ".3f") for radius, value in figures.items()},
                 "ACR": "" if acr is None else rounded_down(acr, 3),
             }
+
+
+def _figures(one: Comparison) -> dict[str, str]:
+    """The accuracies and the ACR; without labels the shares answered and the mean radius."""
+    if one.acr is None:
+        shares = {f"r={radius}": f"{share:.3f}" for radius, share in one.answered.items()}
+        return {**shares, "mean radius": rounded_down(one.mean_radius or 0.0, 3)}
+    return {
+        "clean": _known(one.clean_accuracy, ".3f"),
+        **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},
+        "ACR": rounded_down(one.acr, 3),
+    }
 
 
 def _known(value: float | None, spec: str) -> str:

@@ -16,6 +16,8 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_hits,
 )
+from ddrs.evaluation.summary import scored
+from ddrs.runs.rows import labelled
 from ddrs.runs.table import EvaluatedRun
 
 if TYPE_CHECKING:  # a second of every start: imported where it is used
@@ -50,7 +52,8 @@ def certified_accuracy_figure(
 def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = "l2") -> "Figure":
     """The figure itself, not yet written; arguments and errors as in `certified_accuracy_figure`.
 
-    Left, certified accuracy (Cohen et al. 2019) with its pointwise 95 % Clopper-Pearson band.
+    Left, certified accuracy (Cohen et al. 2019) with its pointwise 95 % Clopper-Pearson band; of
+    inputs without labels, the share that is answered, whether rightly or not.
     Right, one strip per run: a dot for each input's sigma, and a box over the middle half. Of more
     than `MOST_DRAWN` runs the first are drawn, and the title says so.
     """
@@ -66,11 +69,15 @@ def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = 
         plain(axes)
     for position, run in enumerate(runs):
         _draw_curve(left, position, run)
+    kinds = {labelled(run.rows) for run in runs}
+    title = "certified accuracy" if True in kinds else "answers to inputs without labels"
+    counted = {True: "correct", False: "answered"}
+    what = " or, without labels, ".join(counted[kind] for kind in sorted(kinds, reverse=True))
     left.set(
-        title="certified accuracy, with 95 % intervals"
+        title=f"{title}, with 95 % intervals"
         + f"\n(the first {len(runs)} of {given})" * (given > len(runs)),
         xlabel=f"{norm or ''} radius (pixel values in [0, 1])".lstrip(),
-        ylabel="fraction of inputs, correct within the radius",
+        ylabel=f"fraction of inputs, {what} within the radius",
         ylim=(0, 1),
     )
     left.set_xlim(left=0)
@@ -81,14 +88,16 @@ def draw_certified_accuracy(runs: Sequence[EvaluatedRun], *, norm: str | None = 
 
 
 def _draw_curve(axes: "Axes", position: int, run: EvaluatedRun) -> None:
-    rows = run.rows
-    radii = np.unique([0.0, *(row.radius for row in rows if row.correct)])
+    rows = scored(run.rows)
+    radii = np.unique([0.0, *(row.radius for row in run.rows if row.correct is not False)])
     hits, inputs = certified_hits(rows, radii)
     low, high = accuracy_intervals(hits, inputs)
     # A radius that is reached still counts at itself: steps go down just after it ("pre"), and
     # past the largest radius nothing is certified.
     x = np.append(radii, radii[-1])
-    label = f"ACR {rounded_down(average_certified_radius(rows), 3)}  {visible(run.name, LONGEST)}"
+    mean = "ACR" if labelled(run.rows) else "no labels, mean radius"
+    acr = rounded_down(average_certified_radius(rows), 3)
+    label = f"{mean} {acr}  {visible(run.name, LONGEST)}"
     colour = COLOURS[position % len(COLOURS)]
     style = STYLES[position // len(COLOURS) % len(STYLES)]
     axes.step(

@@ -33,7 +33,7 @@ class Scored(Protocol):
     @property
     def radius(self) -> float: ...  # noqa: D102
     @property
-    def correct(self) -> bool: ...  # noqa: D102
+    def correct(self) -> bool | None: ...  # noqa: D102
 
 
 Rows = Iterable[Scored | Mapping[str, Any]]
@@ -57,7 +57,8 @@ def certified_accuracy(rows: Rows, radii: float | Iterable[float]) -> float | Fl
         A float for one radius; for several, a float64 array `[radii]`.
 
     Raises:
-        InputError: no rows, or a row without a finite radius >= 0 and a `correct` of 0 or 1.
+        InputError: no rows, or a row without a finite radius >= 0 and a `correct` of 0 or 1, which
+            rows of inputs without labels do not have.
         ConfigurationError: a radius that is negative, infinite or not a number.
     """
     hits, inputs = certified_hits(rows, radii)
@@ -159,8 +160,12 @@ def _pair(position: int, row: Scored | Mapping[str, Any]) -> tuple[float, float]
     try:
         # float, not bool: the text "0" of an unparsed table must not count as correct.
         if isinstance(row, Mapping):
-            return float(row["radius"]), float(row["correct"])
-        return float(row.radius), float(row.correct)
+            radius, correct = row["radius"], row["correct"]
+        else:
+            radius, correct = row.radius, row.correct
+        if correct is None:
+            raise InputError(f"row {position} has no label, so there is no accuracy")
+        return float(radius), float(correct)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"row {position} must have a numeric radius and correct, as attributes or as keys: "

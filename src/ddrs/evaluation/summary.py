@@ -1,9 +1,9 @@
 """The figures of a run, as they are written to its `summary.json`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from ddrs.display.rounding import radius_key
 from ddrs.evaluation.metrics import (
@@ -14,10 +14,10 @@ from ddrs.evaluation.metrics import (
 )
 from ddrs.evaluation.worth import discounted_figures, wrong_share
 from ddrs.proof.certificate import ABSTAIN
-from ddrs.runs.rows import CertifiedRow, Row
+from ddrs.runs.rows import CertifiedRow, Row, labelled
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
 
-__all__ = ["INTERVAL_LEVEL", "certified_figures", "summarise"]
+__all__ = ["INTERVAL_LEVEL", "certified_figures", "scored", "summarise"]
 
 INTERVAL_LEVEL = 0.95
 
@@ -66,7 +66,7 @@ def summarise(
     return Summary(
         **figures,
         interval_level=INTERVAL_LEVEL,
-        clean_accuracy=sum(row.clean_prediction == row.label for row in rows) / len(rows),
+        clean_accuracy=_clean_accuracy(rows),
         abstained=sum(row.prediction == ABSTAIN for row in rows),
         votes=sum(certificate.votes for certificate in certificates),
         seconds=float(seconds),
@@ -86,28 +86,46 @@ def summarise(
         norm=_common(certificate.norm for certificate in certificates),
         n_at_most=n_at_most,
         question=question,
-        wrong=wrong_share(rows, radii),
-        **discounted_figures(rows, radii, start),
+        **(_worth(rows, radii, start) if figures["acr"] is not None else {}),
         null=null,
         start=start,
         calibration=calibration,
     )
 
 
+def _worth(rows: Sequence[CertifiedRow], radii: Sequence[float], start: float | None) -> Any:
+    """The figures of `Summary` that only inputs with labels have."""
+    return {"wrong": wrong_share(rows, radii), **discounted_figures(rows, radii, start)}
+
+
 class CertifiedFigures(TypedDict):
     """What `Summary` and `Comparison` both say of the certified inputs."""
 
     inputs: int
-    acr: float
+    acr: float | None
     certified_accuracy: dict[str, float]
     certified_accuracy_interval: dict[str, tuple[float, float]]
+    answered: dict[str, float]
+    mean_radius: float | None
 
 
 def certified_figures(rows: Sequence[Row], radii: Iterable[float]) -> CertifiedFigures:
-    """Certified accuracy at each radius with its interval, and the ACR."""
+    """Certified accuracy at each radius with its interval, and the ACR.
+
+    Of inputs without labels: the share that is answered at each radius, and the mean radius.
+    """
     radii = list(radii)
-    hits, inputs = certified_hits(rows, radii)
+    hits, inputs = certified_hits(scored(rows), radii)
     counts = {radius_key(r): int(hit) for r, hit in zip(radii, hits, strict=True)}
+    if not labelled(rows):
+        return {
+            "inputs": inputs,
+            "acr": None,
+            "certified_accuracy": {},
+            "certified_accuracy_interval": {},
+            "answered": {key: hit / inputs for key, hit in counts.items()},
+            "mean_radius": average_certified_radius(scored(rows)),
+        }
     return {
         "inputs": inputs,
         "acr": average_certified_radius(rows),
@@ -115,7 +133,22 @@ def certified_figures(rows: Sequence[Row], radii: Iterable[float]) -> CertifiedF
         "certified_accuracy_interval": {
             key: accuracy_interval(hit, inputs, INTERVAL_LEVEL) for key, hit in counts.items()
         },
+        "answered": {},
+        "mean_radius": None,
     }
+
+
+def scored(rows: Sequence[Row]) -> Sequence[Row | Mapping[str, Any]]:
+    """What the metrics count: correct answers, or all answers where no row has a label."""
+    if labelled(rows):
+        return rows
+    return [{"radius": row.radius, "correct": row.prediction != ABSTAIN} for row in rows]
+
+
+def _clean_accuracy(rows: Sequence[CertifiedRow]) -> float | None:
+    if not labelled(rows):
+        return None
+    return sum(row.clean_prediction == row.label for row in rows) / len(rows)
 
 
 def _sound_together(rows: Sequence[CertifiedRow], alone: bool, remembered: bool) -> bool:

@@ -126,7 +126,7 @@ def discounted_figures(
     rows: Sequence[CertifiedRow], radii: Iterable[float], start: float | None
 ) -> Discounted:
     """Certified accuracy and ACR where each correct answer counts with its credit."""
-    weights = credits(rows, start) * [float(row.correct) for row in rows]
+    weights = credits(rows, start) * [float(row.correct is True) for row in rows]
     radius = np.array([row.radius for row in rows])
     return {
         "discounted": {radius_key(r): fsum(weights[radius >= r]) / len(rows) for r in radii},
@@ -164,12 +164,14 @@ def answer_cells(rows: Sequence[CertifiedRow], start: float) -> list[Cell]:
 
 
 def one_answer(rows: Sequence[Row]) -> CommonAnswer | None:
-    """The answer that is given far more often than it is true; None where there is none.
+    """The answer that is given far more often than it is true; None where there is none to be told.
 
     With p its share of the answers and q that of the labels: (p - q) / (1 - q) above a quarter.
     """
     counts = Counter(row.prediction for row in rows if row.prediction != ABSTAIN)
     labels = Counter(row.label for row in rows)
+    if None in labels:
+        return None
     for answer, count in counts.most_common(1):
         p, q = count / counts.total(), labels[answer] / len(rows)
         if p - q > ONE_ANSWER * (1 - q):

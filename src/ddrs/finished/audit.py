@@ -122,7 +122,8 @@ def _row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str,
         yield "certificate", fault
     for fault in _setting_faults(certificate, config):
         yield "configuration", fault
-    if row.correct != (row.prediction == row.label):
+    right = None if row.label is None else row.prediction == row.label
+    if row.correct != right:
         yield "correct", f"class {row.prediction} for label {row.label} is marked wrongly"
     if config.memory == "none" and certificate.outcome not in ("own", "abstained"):
         yield "outcome", f"it is {certificate.outcome}, but the run had no memory"

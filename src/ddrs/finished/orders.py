@@ -15,11 +15,13 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.errors import ConfigurationError
 from ddrs.evaluation.metrics import average_certified_radius, certified_accuracy
+from ddrs.evaluation.summary import scored
 from ddrs.finished.reading import read_finished
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
 from ddrs.noise.distributions import Norm
-from ddrs.runs.rows import CertifiedRow
+from ddrs.proof.certificate import ABSTAIN
+from ddrs.runs.rows import CertifiedRow, labelled
 
 __all__ = ["OrderStudy", "Range", "reorder"]
 
@@ -45,8 +47,9 @@ class OrderStudy:
         seed: key of the orders.
         inputs: inputs of the run.
         remembered: whether the run had a memory. Where not, this is what one would have done.
-        certified_accuracy: by radius.
-        acr: the average certified radius.
+        labelled: whether the inputs have labels; where not, the figures count every answer.
+        certified_accuracy: by radius; without labels, the share answered.
+        acr: the average certified radius; without labels, the mean radius.
         changed_class: inputs whose class was not that of the run in at least one order.
         changed_outcome: likewise for the outcome.
         changed_radius: likewise for the radius.
@@ -56,6 +59,7 @@ class OrderStudy:
     seed: int
     inputs: int
     remembered: bool
+    labelled: bool
     certified_accuracy: dict[float, Range]
     acr: Range
     changed_class: int
@@ -96,18 +100,19 @@ def reorder(path: str | Path, orders: int, *, seed: int = 0, quiet: bool = False
         sum(any(order[i][part] != given[i][part] for order in made) for i in range(len(rows)))
         for part in range(3)
     ]
-    scored = [_scored(rows, order) for order in answers]
+    orders_scored = [_scored(rows, order) for order in answers]
     radii = run.config.summary_settings["radii"]
-    accuracy = np.array([certified_accuracy(order, radii) for order in scored])
-    acr = np.array([average_certified_radius(order) for order in scored])
-    own = certified_accuracy(rows, radii)
+    accuracy = np.array([certified_accuracy(order, radii) for order in orders_scored])
+    acr = np.array([average_certified_radius(order) for order in orders_scored])
+    own = certified_accuracy(scored(rows), radii)
     return OrderStudy(
         orders=orders,
         seed=seed,
         inputs=len(rows),
         remembered=run.config.memory != "none",
+        labelled=labelled(rows),
         certified_accuracy={r: _range(own[k], accuracy[:, k]) for k, r in enumerate(radii)},
-        acr=_range(average_certified_radius(rows), acr),
+        acr=_range(average_certified_radius(scored(rows)), acr),
         changed_class=changed[0],
         changed_outcome=changed[1],
         changed_radius=changed[2],
@@ -139,8 +144,12 @@ def _resolve(
 def _scored(
     rows: Sequence[CertifiedRow], answers: Sequence[Resolution]
 ) -> list[dict[str, float | bool]]:
+    known = labelled(rows)
     return [
-        {"radius": answer.radius, "correct": answer.prediction == row.label}
+        {
+            "radius": answer.radius,
+            "correct": answer.prediction == row.label if known else answer.prediction != ABSTAIN,
+        }
         for row, answer in zip(rows, answers, strict=True)
     ]
 

@@ -57,7 +57,7 @@ class FinishedRun:
 
         spec = self.config.data
         try:
-            dataset = data.load(spec, self.config.split)
+            dataset = data.load(spec, self.config.split, self.config.preparation)
             check_same_inputs(self.rows if rows is None else rows, dataset)
         except IndexError as error:
             raise RunError(f"{spec} has fewer inputs than were certified") from error

@@ -13,7 +13,7 @@ from ddrs.display.foreign import visible
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation.comparison import Comparison, compare, marked, notes
+from ddrs.evaluation.comparison import NO_LABELS, Comparison, compare, marked, notes
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.worth import answer_cells, answer_shares
@@ -201,16 +201,18 @@ def report_page(
         undefined=StrictUndefined,
     )
     page: str = environment.get_template("report.html").render(
-        columns=[*(f"r = {radius_key(radius)}" for radius in radii), "ACR"],
+        columns=[f"r = {radius_key(radius)}" for radius in radii],
         lines=[
             {
                 "name": marked(found),
                 "norm": found.norm or "norm not recorded",
+                "labelled": found.labelled,
                 "figures": [*_figures(one, found, radii)],
                 "worth": [*_worth(found)],
             }
             for one, found in zip(reported, comparisons, strict=True)
         ],
+        no_labels=NO_LABELS,
         notes=notes(comparisons),
         passed_over=passed_over,
         figure=Markup(base64.b64encode(picture(figure)).decode("ascii")),
@@ -229,13 +231,21 @@ def _shown(value: object) -> object:
 def _figures(
     one: Reported, found: Comparison, radii: Iterable[float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Each certified accuracy, then the ACR: whether it is a lower bound, itself, its interval."""
+    """Each certified accuracy, then the ACR: whether it is a lower bound, itself, its interval.
+
+    Without labels each share that is answered, then the mean radius.
+    """
     for radius in radii:
-        accuracy = found.certified_accuracy[radius_key(radius)]
-        low, high = found.certified_accuracy_interval[radius_key(radius)]
         at_least = AT_LEAST if one.settled is not None and radius not in one.settled else ""
-        yield at_least, f"{accuracy:.{DIGITS}f}", f"{low:.{DIGITS}f} to {high:.{DIGITS}f}"
-    yield "" if one.settled is None else AT_LEAST, rounded_down(found.acr, DIGITS), ""
+        key = radius_key(radius)
+        if found.labelled:
+            low, high = found.certified_accuracy_interval[key]
+            interval = f"{low:.{DIGITS}f} to {high:.{DIGITS}f}"
+            yield at_least, f"{found.certified_accuracy[key]:.{DIGITS}f}", interval
+        else:
+            yield at_least, f"{found.answered[key]:.{DIGITS}f}", ""
+    mean = found.mean_radius if found.acr is None else found.acr
+    yield "" if one.settled is None else AT_LEAST, rounded_down(mean or 0.0, DIGITS), ""
 
 
 def _worth(found: Comparison) -> Iterator[tuple[str, list[str]]]:
@@ -305,7 +315,10 @@ def _made_with(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, s
 def _outcome(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, str]]:
     """What came of it: a name and a text each."""
     which = "the first classifier, " if config.alternatives else ""
-    yield "clean accuracy", f"{summary.clean_accuracy:.{DIGITS}f} ({which}without noise)"
+    if summary.clean_accuracy is None:
+        yield "labels", "none, so there is no accuracy"
+    else:
+        yield "clean accuracy", f"{summary.clean_accuracy:.{DIGITS}f} ({which}without noise)"
     yield "abstained", str(summary.abstained)
     yield "memory", _memory_text(config.memory, summary.memory) if summary.memory.on else "none"
     yield "seed", str(config.seed)

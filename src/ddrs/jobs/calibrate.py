@@ -63,6 +63,9 @@ class CalibrateJob:
         default="train",
         metadata={"help": "Part of the dataset; not the inputs that are to be certified."},
     )
+    rgb: bool | None = field(default=None, metadata=SHARED["rgb"])
+    resize: int | None = field(default=None, metadata=SHARED["resize"])
+    crop: int | None = field(default=None, metadata=SHARED["crop"])
     seed: int = field(default=0, metadata={"metavar": "K", "help": "Key of inputs and noise."})
     precision: Precision = field(default="fp32", metadata=SHARED["precision"])
     compile: bool = field(default=False, metadata=SHARED["compile"])

@@ -8,6 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from ddrs.data.preparation import (
+    CROP_OPTION,
+    RESIZE_OPTION,
+    RGB_OPTION,
+    Preparation,
+    preparation_of,
+)
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.ways import GUARDED, WAYS, Way, WayName, way_settings
@@ -43,7 +50,8 @@ class CertifyJob:
     data: str = field(
         metadata={
             "metavar": "SPEC",
-            "help": "digits, hf:NAME, parquet:PATH, folder:PATH or npz:PATH.",
+            "help": "digits, hf:NAME, parquet:PATH, folder:PATH, npz:PATH or image:PATH; without "
+            "labels there is no accuracy.",
         }
     )
     model: str = field(
@@ -136,7 +144,12 @@ class CertifyJob:
     limit: int | None = field(
         default=None, metadata={"metavar": "K", "help": "Only the first K inputs."}
     )
-    split: Split = field(default="test", metadata={"help": "Part of the dataset."})
+    split: Split = field(
+        default="test", metadata={"help": "Part of the dataset; validation where there is no test."}
+    )
+    rgb: bool | None = field(default=None, metadata=RGB_OPTION)
+    resize: int | None = field(default=None, metadata=RESIZE_OPTION)
+    crop: int | None = field(default=None, metadata=CROP_OPTION)
     seed: int | None = field(
         default=None,
         metadata={"metavar": "K", "help": "Key of all randomness; by default a fresh one."},
@@ -178,6 +191,7 @@ class CertifyJob:
         if self.seed is not None:
             check_seed(self.seed)
         self.estimation.check_possible()
+        _ = self.preparation  # refuse a size that no image can have
         if self.alternatives and self.policy == "fixed":
             raise ConfigurationError(
                 "alternative classifiers take a policy that looks at each input: use "
@@ -245,6 +259,11 @@ class CertifyJob:
         build: Any = WAYS[self.policy]
         policy: Way = build(initial, **self.settings)
         return policy
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to every image."""
+        return preparation_of(self)
 
     @property
     def stopping(self) -> StoppingRule | None:

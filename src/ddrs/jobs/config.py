@@ -9,6 +9,7 @@ from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
+from ddrs.data.preparation import Preparation, preparation_of
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
@@ -51,6 +52,9 @@ class CertifyConfig:
         weights: weights file, where the spec needs one.
         alternatives: specs of further classifiers.
         split: which part of the dataset.
+        rgb: whether images were read with three channels (true) or one; None for as the first is.
+        resize: pixels that the shorter side of every image was resized to; None for as it is.
+        crop: pixels of the square in the middle that was taken of every image; None for all of it.
         policy: how sigma is chosen, with the sigma that it starts from.
         noise: `"gaussian"` or `"uniform"`.
         calibration: `"none"`, `"auto"`, or the file that limits sigma; the limits are in `policy`.
@@ -83,6 +87,9 @@ class CertifyConfig:
     weights: str | None = None
     alternatives: tuple[str, ...] = ()
     split: Split
+    rgb: bool | None = None
+    resize: int | None = None
+    crop: int | None = None
     policy: Way
     noise: str
     calibration: str = "none"
@@ -174,6 +181,11 @@ class CertifyConfig:
         if data.get("alternatives"):
             early["selection"] = "all"
         return decode(cls, {**early, **data, "policy": _policy(data.get("policy"))})
+
+    @property
+    def preparation(self) -> Preparation:
+        """What was done to every image."""
+        return preparation_of(self)
 
     @property
     def policy_name(self) -> str:
@@ -294,8 +306,9 @@ class CertifyConfig:
         """The `ddrs certify` command that makes the run again in the directory `out`."""
         words = ["ddrs", "certify"]
         for flag, value in self._options():
-            if value is True:
-                words.append(flag)
+            yes, _, no = flag.partition("/")
+            if value is True or (value is False and no):
+                words.append(yes if value else no)
             elif value is not None and value is not False:
                 words += [flag, str(value)]
         return shlex.join([*words, "--out", out])

@@ -36,9 +36,9 @@ def null_accuracy(
         radii: radii to give the accuracy at.
 
     Returns:
-        By radius, as `radius_key` writes it; None for inputs too large to be held.
+        By radius, as `radius_key` writes it; None without labels or for inputs too large to be held.
     """
-    if not rows or len(rows) * np.prod(dataset.shape) > MOST_VALUES:
+    if not dataset.labelled or not rows or len(rows) * np.prod(dataset.shape) > MOST_VALUES:
         return None
     own = [row.certificate.own_prediction for row in rows]
     pairs = zip(own, rows, strict=True)

@@ -7,6 +7,13 @@ do.
 from dataclasses import dataclass, field
 from typing import get_args
 
+from ddrs.data.preparation import (
+    CROP_OPTION,
+    RESIZE_OPTION,
+    RGB_OPTION,
+    Preparation,
+    preparation_of,
+)
 from ddrs.errors import ConfigurationError
 from ddrs.networks.names import Architecture
 from ddrs.training.config import TrainingConfig
@@ -51,7 +58,16 @@ class TrainJob:
         default=False,
         metadata={"help": "Start from it even where only some of its weights fit."},
     )
+    rgb: bool | None = field(default=None, metadata=RGB_OPTION)
+    resize: int | None = field(default=None, metadata=RESIZE_OPTION)
+    crop: int | None = field(default=None, metadata=CROP_OPTION)
 
     def __post_init__(self) -> None:
+        _ = self.preparation  # refuse a size that no image can have
         if self.partial_init and self.init is None:
             raise ConfigurationError("partial-init says how to take --init: give that too")
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to every image."""
+        return preparation_of(self)

@@ -17,6 +17,9 @@ class TrainRunConfig:
 
     Attributes:
         data: dataset spec.
+        rgb: whether images were read with three channels (true) or one; None for as the first is.
+        resize: pixels that the shorter side of every image was resized to; None for as it is.
+        crop: pixels of the square in the middle that was taken of every image; None for all of it.
         arch: name of the network's architecture, or `"hf"`.
         num_classes: length of the output.
         input_shape: shape of one input.
@@ -29,6 +32,9 @@ class TrainRunConfig:
     """
 
     data: str
+    rgb: bool | None = None
+    resize: int | None = None
+    crop: int | None = None
     arch: str
     num_classes: int
     input_shape: tuple[int, ...]

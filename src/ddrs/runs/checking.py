@@ -101,8 +101,8 @@ def _are_evidence(pieces: object) -> bool:
 
 row_checks = {
     "index": _whole(0),
-    "label": _whole(0),
-    "correct": _TRUTH,
+    "label": _or_none(_whole(0)),
+    "correct": _or_none(_TRUTH),
     "clean_prediction": _CLASS,
     "prediction": _CLASS,
     "radius": _AT_LEAST_0,
@@ -130,11 +130,13 @@ _INTERVALS = Check(
 
 summary_checks = {
     "inputs": _whole(1),
-    "acr": _AT_LEAST_0,
+    "acr": _or_none(_AT_LEAST_0),
+    "answered": _SHARES,
+    "mean_radius": _or_none(_AT_LEAST_0),
     "certified_accuracy": _SHARES,
     "certified_accuracy_interval": _INTERVALS,
     "interval_level": _LEVEL,
-    "clean_accuracy": _SHARE,
+    "clean_accuracy": _or_none(_SHARE),
     "abstained": _whole(0),
     "votes": _whole(0),
     "seconds": _AT_LEAST_0,

@@ -261,7 +261,11 @@ def _table(rows: Iterable[CertifiedRow]) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([row.to_row() for row in rows]), sink)
+    table = pa.Table.from_pylist([row.to_row() for row in rows])
+    for name, kind in (("label", pa.int64()), ("correct", pa.bool_())):
+        place = table.column_names.index(name)  # without labels it would have no type
+        table = table.set_column(place, name, table[name].cast(kind))
+    pq.write_table(table, sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

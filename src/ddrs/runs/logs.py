@@ -145,6 +145,8 @@ def write_log(rows: Iterable[Row], path: str | Path) -> None:
 def _line(row: Row) -> str:
     if not (isfinite(row.radius) and row.radius >= 0):
         raise InputError(f"input {row.index} has radius {row.radius}: it must be finite and >= 0")
+    if row.label is None or row.correct is None:
+        raise InputError(f"input {row.index} has no label, which this form of a log needs")
     seconds = "nan" if row.seconds is None else f"{row.seconds:.6f}"
     radius = rounded_down(row.radius, RADIUS_DIGITS)
     return f"{row.index}\t{row.label}\t{row.prediction}\t{radius}\t{row.correct:d}\t{seconds}"
@@ -266,12 +268,12 @@ def _contradiction(rows: Sequence[LoggedRow], corrects: Sequence[int | None]) ->
 
     It may be a running total too, which starts afresh where the parts of several processes meet.
     """
-    wrong = [at for at, row in enumerate(rows) if corrects[at] not in (None, int(row.correct))]
+    wrong = [at for at, row in enumerate(rows) if corrects[at] not in (None, bool(row.correct))]
     if not wrong:
         return None
     total = 0
     for at, (row, correct) in enumerate(zip(rows, corrects, strict=True)):
-        if correct not in (total + row.correct, int(row.correct)):
+        if correct not in (total + bool(row.correct), bool(row.correct)):
             return at
         total = correct or 0
     return None if max(filter(None, corrects), default=0) > 1 else wrong[0]

@@ -1,12 +1,12 @@
 """One evaluated input: of a run of `ddrs certify`, or of a published log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ddrs.proof.certificate import Certificate
 
-__all__ = ["CertifiedRow", "LoggedRow", "Row"]
+__all__ = ["CertifiedRow", "LoggedRow", "Row", "labelled"]
 
 
 class Row(Protocol):
@@ -14,25 +14,30 @@ class Row(Protocol):
 
     Attributes:
         index: position of the input in its dataset.
-        label: the true class.
+        label: the true class; None where it is not known.
         prediction: the certified class, or `ABSTAIN` (-1).
         radius: certified radius, in the units of the input; 0 on abstention.
-        correct: whether `prediction` is `label`.
+        correct: whether `prediction` is `label`; None where that is not known.
         seconds: time spent on this input; None where it was not recorded.
     """
 
     @property
     def index(self) -> int: ...  # noqa: D102
     @property
-    def label(self) -> int: ...  # noqa: D102
+    def label(self) -> int | None: ...  # noqa: D102
     @property
     def prediction(self) -> int: ...  # noqa: D102
     @property
     def radius(self) -> float: ...  # noqa: D102
     @property
-    def correct(self) -> bool: ...  # noqa: D102
+    def correct(self) -> bool | None: ...  # noqa: D102
     @property
     def seconds(self) -> float | None: ...  # noqa: D102
+
+
+def labelled(rows: Iterable[Row]) -> bool:
+    """Whether rows say what is correct; a run or a log says it of all of its rows, or of none."""
+    return all(row.correct is not None for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,10 @@ class LoggedRow:
     """
 
     index: int
-    label: int
+    label: int | None
     prediction: int
     radius: float
-    correct: bool
+    correct: bool | None
     seconds: float | None = None
     sigma: float | None = None
 
@@ -58,16 +63,17 @@ class CertifiedRow:
 
     Attributes:
         index: position of the input in its dataset.
-        label: the true class.
+        label: the true class; None where it is not known.
         correct: whether the certified class is `label`, as the row states it; an audit checks it.
+            None without a label.
         clean_prediction: the base classifier's class of the input, without noise.
         certificate: the answer and its evidence.
         seconds: time spent on this input; None where it was not recorded.
     """
 
     index: int
-    label: int
-    correct: bool
+    label: int | None
+    correct: bool | None
     clean_prediction: int
     certificate: Certificate
     seconds: float | None = None

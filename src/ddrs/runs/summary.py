@@ -1,6 +1,6 @@
 """The figures of a run, as they stand in its `summary.json`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ddrs.runs.checking import check_values, summary_checks
@@ -45,11 +45,12 @@ class Summary:
 
     Attributes:
         inputs: how many were certified.
-        acr: the average certified radius.
-        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`.
+        acr: the average certified radius; None without labels.
+        certified_accuracy: by radius, as `radius_key` writes it: `{"0.50": ...}`; empty without
+            labels.
         certified_accuracy_interval: its confidence interval, by radius.
         interval_level: confidence of these intervals.
-        clean_accuracy: accuracy of the base classifier, without noise.
+        clean_accuracy: accuracy of the base classifier, without noise; None without labels.
         abstained: inputs without a certified class.
         votes: noisy forward passes of all inputs.
         seconds: time that all inputs took.
@@ -64,20 +65,24 @@ class Summary:
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
         wrong: by radius, the share of inputs certified with another class than their label. This
-            and what follows is None where an earlier version wrote the file.
+            and what follows is None without labels, and where an earlier version wrote the file.
         discounted: the certified accuracy without what constant answers get (`evaluation.worth`).
         discounted_acr: the average certified radius likewise.
         null: by radius, what constant classifiers get through the memory; None without a memory.
         start: the sigma at which the policy starts; None for a method that needs no memory.
         calibration: the largest sigma that a calibration allows; None without one.
+        answered: without labels, the share of inputs that are answered, with whatever class, and a
+            radius of at least r, by radius; empty with labels.
+        mean_radius: without labels, the mean over all inputs of the radius, that of an abstention
+            being 0; None with labels.
     """
 
     inputs: int
-    acr: float
+    acr: float | None
     certified_accuracy: dict[str, float]
     certified_accuracy_interval: dict[str, tuple[float, float]]
     interval_level: float
-    clean_accuracy: float
+    clean_accuracy: float | None
     abstained: int
     votes: int
     seconds: float
@@ -96,14 +101,19 @@ class Summary:
     null: dict[str, float] | None = None
     start: float | None = None
     calibration: float | None = None
+    answered: dict[str, float] = field(default_factory=dict)
+    mean_radius: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `summary.json` holds, in plain types and in this order."""
         intervals = self.certified_accuracy_interval.items()
-        return {
+        plain = {
             **asdict(self),
             "certified_accuracy_interval": {key: list(ends) for key, ends in intervals},
         }
+        if self.mean_radius is None:  # with labels the accuracies say more
+            del plain["answered"], plain["mean_radius"]
+        return plain
 
     @classmethod
     def from_json(cls, data: object) -> "Summary":

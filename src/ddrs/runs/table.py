@@ -44,6 +44,7 @@ _TYPES |= get_type_hints(Certificate)
 _OPTIONAL = {field.name for field in fields(Certificate) if field.default is not MISSING}
 _COLUMNS = tuple(name for name in _TYPES if name not in _OPTIONAL)
 
+_TRUTH = ("label", "correct")  # empty in all rows where the inputs have no labels
 EVALUATED = ("index", "label", "prediction", "radius", "correct")  # all that a comparison needs
 
 
@@ -105,8 +106,7 @@ def read_rows(path: str | Path) -> Sequence[Row]:
     table = _read_table(run)
     if _absent(table, _COLUMNS) is None:
         return _certified(run, table)
-    empty = (f"empty cells in column {n}" for n in EVALUATED if table[n].null_count)
-    fault = _absent(table, EVALUATED) or next(empty, None)
+    fault = _absent(table, EVALUATED) or _empty(table, EVALUATED)
     if fault is not None:
         raise DataError(f"{run / CERTIFICATES} has {fault}")
     return [
@@ -368,6 +368,19 @@ def _absent(table: "pa.Table", names: Iterable[str]) -> str | None:
     return next((f"no column {name}" for name in names if name not in table.column_names), None)
 
 
+def _empty(table: "pa.Table", names: Iterable[str]) -> str | None:
+    """The first of these columns that has empty cells; None where only what may be empty is."""
+    unlabelled = all(table[name].null_count == table.num_rows for name in _TRUTH)
+    return next(
+        (
+            f"empty cells in column {name}"
+            for name in names
+            if table[name].null_count and not (unlabelled and name in _TRUTH)
+        ),
+        None,
+    )
+
+
 def _misfit(table: "pa.Table", names: Iterable[str]) -> str | None:
     """What keeps the columns of a table from being those of a certification; None if nothing."""
     import pyarrow as pa
@@ -378,11 +391,13 @@ def _misfit(table: "pa.Table", names: Iterable[str]) -> str | None:
         bool: pa.types.is_boolean,
         tuple: pa.types.is_list,
     }
-    for name in names:
-        if name not in table.column_names:
+    present = [name for name in names if name in table.column_names]
+    empty = _empty(table, present)
+    if empty is not None:
+        return empty
+    for name in present:
+        if name in _TRUTH and table[name].null_count:
             continue
-        if table[name].null_count:
-            return f"empty cells in column {name}"
         kind = _TYPES[name]
         fit = fits.get(get_origin(kind) or kind, pa.types.is_string)
         if not fit(table.schema.field(name).type):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ddrs.proof.check import certificate_faults
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.sigma.fixed import FixedSigma
 from ddrs.sigma.policy import SigmaPolicy
+from ddrs.smoothing.advice import model_advice, note_scale
 from ddrs.smoothing.alternatives import Alternatives, Choice
 from ddrs.smoothing.answers import left, points, recall, resolve
 from ddrs.smoothing.bases import base_classifiers
@@ -31,6 +32,8 @@ from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 __all__ = ["SmoothedClassifier"]
+
+Batch = Tensor | npt.NDArray[Any]
 
 
 class SmoothedClassifier:
@@ -143,6 +146,7 @@ class SmoothedClassifier:
             compile=compile,
             identity=identity,
         )
+        self._scale_noted = False
         self.alternatives = Alternatives(classifiers, sigma, n0, selection)
         self.memory = memory
         if memory is not None:
@@ -170,7 +174,7 @@ class SmoothedClassifier:
 
     def certify(
         self,
-        x: Tensor,
+        x: Batch,
         *,
         at_radii: Sequence[float] | None = None,
         radius_tolerance: float | None = None,
@@ -184,7 +188,8 @@ class SmoothedClassifier:
         answer is durable before this returns.
 
         Args:
-            x: `[batch, *input]` float tensor of finite values.
+            x: `[batch, *input]` float tensor, or NumPy array, of finite values, in the units that
+                sigma and radii are meant in.
             at_radii: stop once it is settled which of these radii are certified, in the units of
                 the input; radius 0 asks whether any class is.
             radius_tolerance: stop once more votes could add less than this to the radius.
@@ -198,6 +203,9 @@ class SmoothedClassifier:
             InputError: `x` is not such a tensor.
             ModelError: the model failed or returned something else than one score per class.
             StoreError: the memory cannot be read or written.
+
+        Warns:
+            DDRSWarning: images whose pixels are not in [0, 1], once.
         """
         estimation, inputs = self._estimation(at_radii, radius_tolerance), self._inputs(x)
         with self._named(inputs):
@@ -205,7 +213,7 @@ class SmoothedClassifier:
 
     def own(
         self,
-        x: Tensor,
+        x: Batch,
         *,
         at_radii: Sequence[float] | None = None,
         radius_tolerance: float | None = None,
@@ -220,7 +228,7 @@ class SmoothedClassifier:
         with self._named(inputs):
             return self._certify(inputs, estimation, None)
 
-    def resolve(self, x: Tensor, own: Sequence[Certificate]) -> list[Certificate]:
+    def resolve(self, x: Batch, own: Sequence[Certificate]) -> list[Certificate]:
         """What the memory answers: the half of `certify` that knows one order.
 
         Args:
@@ -246,7 +254,7 @@ class SmoothedClassifier:
         with self._named(inputs):
             return resolve(self.memory, inputs, own, self.estimation.alpha)
 
-    def predict(self, x: Tensor) -> list[int]:
+    def predict(self, x: Batch) -> list[int]:
         """Predict a batch: the smoothed class of each input, or `ABSTAIN`.
 
         Without a memory this is PREDICT of Cohen et al.: an answer is the smoothed classifier's
@@ -390,8 +398,11 @@ class SmoothedClassifier:
                 answers.append(answer.prediction)
         return answers
 
-    def _inputs(self, x: Tensor) -> Inputs:
-        return Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+    def _inputs(self, x: Batch) -> Inputs:
+        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
+        if not self._scale_noted:
+            self._scale_noted = note_scale(inputs.x)
+        return inputs
 
     def _estimation(
         self, at_radii: Sequence[float] | None, radius_tolerance: float | None
@@ -407,7 +418,8 @@ class SmoothedClassifier:
             yield
         except DDRSError as error:
             raise error.saying(
-                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
+                f"{error}{model_advice(error, inputs.x)} [{len(inputs)} inputs of shape "
+                f"{list(inputs.shape)}, first "
                 f"{inputs.digests[0][:12]}; {self.noise.name} noise from sigma "
                 f"{self.alternatives.policy.initial}, n0={self.alternatives.n0}, "
                 f"n={self.estimation.n}, alpha={self.estimation.alpha}]"

@@ -15,12 +15,12 @@ KEPT_BYTES = 4 * 2**30  # a larger set is read again in every epoch
 
 
 class Examples(Protocol):
-    """A map-style dataset of (input, label)."""
+    """A map-style dataset of (input, label); one without labels is refused where it is read."""
 
     def __len__(self) -> int:
         """The number of examples."""
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
         """One example."""
 
 
@@ -100,6 +100,8 @@ def read(examples: Examples, index: int, classes: int | None = None) -> tuple[Te
     """
     try:
         x, label = examples[index]
+        if label is None:
+            raise TypeError("it has no label")
         y = as_integer(label)
     except (TypeError, ValueError) as error:
         raise DataError(

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ddrs.errors import InputError
-from ddrs.inputs import input_digest
+from ddrs.inputs import as_array, input_digest
 from ddrs.noise.streams import Source, Stream
 
 if TYPE_CHECKING:
@@ -37,8 +40,8 @@ class Inputs:
     source: Callable[[int, str, str, tuple[int, ...]], Source] = Stream
 
     @classmethod
-    def of(cls, x: Tensor, seed: int) -> Inputs:
-        """Check a user's batch and take its digests.
+    def of(cls, x: Tensor | npt.NDArray[Any], seed: int) -> Inputs:
+        """Check a user's batch and take its digests; a NumPy array keeps its precision.
 
         Raises:
             InputError: not a batch of floating point inputs, empty inputs, NaN or infinite values.
@@ -46,9 +49,12 @@ class Inputs:
         import torch
         from torch import Tensor
 
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize <= 8:
+            x = torch.tensor(as_array(x))
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
-            what = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"inputs must be a float tensor [batch, ...], got {what}")
+            known = isinstance(x, Tensor | np.ndarray)
+            what = f"{x.dtype} {list(x.shape)}" if known else type(x).__name__
+            raise InputError(f"inputs must be a float tensor [batch, ...], got {what}{_advice(x)}")
         if prod(x.shape[1:]) == 0:
             raise InputError(f"inputs of shape {list(x.shape[1:])} have no elements")
         x = x.detach().clone()  # what becomes of the caller's tensor changes nothing
@@ -75,6 +81,18 @@ class Inputs:
     def stream(self, row: int, stage: str) -> Source:
         """The noise of one stage for the input at `row`, from its first draw on."""
         return self.source(self.seed, self.digests[row], stage, self.shape)
+
+
+def _advice(x: object) -> str:
+    """What to do with inputs that are no batch of floating point numbers."""
+    kind = str(getattr(x, "dtype", "")).removeprefix("torch.")
+    if kind == "uint8":
+        return ": radii are in the units of the input, so scale pixels yourself, as in x / 255"
+    if kind.startswith(("int", "uint", "bool")):
+        return ": make floats of them in the units that radii are to have"
+    if kind.startswith("float"):
+        return ": one input alone needs a batch axis, as in x[None]"
+    return ""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Calibrate the classifiers of a job, for `ddrs calibrate`."""
 
 from ddrs import data
+from ddrs.data.preparation import preparation_of
 from ddrs.engines.local.calibrating import calibrate_on, drawn
 from ddrs.engines.local.certify import load_classifiers
 from ddrs.errors import ConfigurationError
@@ -21,7 +22,7 @@ def calibrate_job(job: CalibrateJob, *, quiet: bool = False) -> Calibration:
         ConfigurationError: the training noise of a model is not known.
         DDRSError: data or models cannot be had, or a model failed.
     """
-    dataset = data.load(job.data, job.split)
+    dataset = data.load(job.data, job.split, preparation_of(job))
     classifiers, trained = load_classifiers(job, dataset)
     sigmas = [sigma or job.sigma for sigma in trained]
     known = [sigma for sigma in sigmas if sigma is not None]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ddrs import data
-from ddrs.data.dataset import SPLITS, Dataset
+from ddrs.data.dataset import Dataset
+from ddrs.data.split import SPLITS
 from ddrs.display.progress import ProgressBar
 from ddrs.errors import DataError
 from ddrs.jobs.calibrate import INPUTS
@@ -105,19 +106,22 @@ def calibrate_on(
 
 
 def _left_out(job: CertifyJob, dataset: Dataset, inputs: int) -> tuple[Dataset, list[int]] | None:
-    """Inputs that are not certified: of the same split, or else of the other one."""
+    """Inputs that are not certified: of the same split, or else of another one."""
     rest = range(inputs, len(dataset))
     if len(rest) >= LEAST_INPUTS:
         return dataset, drawn(rest, INPUTS, SEED)
-    (split,) = (each for each in SPLITS if each != dataset.split)
-    try:
-        other = data.load(job.data, split)
-    except DataError:
-        return None
-    if other.shape != dataset.shape or len(other) < LEAST_INPUTS:
-        return None
-    chosen = drawn(range(len(other)), INPUTS, SEED)
-    # A source without parts gives the same inputs under either name.
-    if any(i < len(dataset) and torch.equal(other[i][0], dataset[i][0]) for i in chosen):
-        return None
-    return other, chosen
+    for split in SPLITS:
+        if split == dataset.split:
+            continue
+        try:
+            other = data.load(job.data, split, job.preparation)
+        except DataError:
+            continue
+        if other.shape != dataset.shape or len(other) < LEAST_INPUTS:
+            continue
+        chosen = drawn(range(len(other)), INPUTS, SEED)
+        # A source without parts gives the same inputs under any name.
+        if any(i < len(dataset) and torch.equal(other[i][0], dataset[i][0]) for i in chosen):
+            continue
+        return other, chosen
+    return None

@@ -14,7 +14,7 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
-from ddrs.errors import DDRSError, InputError, ModelError, RunError
+from ddrs.errors import DDRSError, InputError, ModelError, RunError, one_line
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
@@ -52,7 +52,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
     Raises:
         DDRSError: nothing was skipped and every row before the error is kept.
     """
-    dataset = data.load(job.data, job.split)
+    dataset = data.load(job.data, job.split, job.preparation)
     job = as_calibrated(job, out)
     inputs = min(len(dataset), job.limit or len(dataset))
     classifiers, trained = load_classifiers(job, dataset)
@@ -94,7 +94,8 @@ def load_classifiers(
     """
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
     loaded = [
-        models.load(spec, weights, num_classes=dataset.num_classes) for spec, weights in specs
+        models.load(spec, weights, num_classes=dataset.num_classes or None)
+        for spec, weights in specs
     ]
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
@@ -120,6 +121,8 @@ def load_classifiers(
 def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
     """The number of classes, if the models and the dataset can go together."""
     classes = loaded[0].num_classes or dataset.num_classes
+    if not classes:
+        classes = _length_of_output(loaded[0], dataset[0][0])
     if classes < dataset.num_classes:
         raise ModelError(
             f"{loaded[0].source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
@@ -135,6 +138,18 @@ def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
                 f"{dataset.name} have {list(dataset.shape)}"
             )
     return classes
+
+
+def _length_of_output(loaded: models.LoadedModel, x: torch.Tensor) -> int:
+    """How many classes a network has that does not say it, for data that does not either."""
+    with frozen(loaded.module) as network, torch.no_grad():
+        try:
+            return int(network(x.unsqueeze(0)).shape[1])
+        except Exception as error:
+            raise ModelError(
+                f"{loaded.source} does not give scores for an input of shape {list(x.shape)}: "
+                f"{one_line(error)}"
+            ) from error
 
 
 def _open_memory(job: CertifyJob, run: Run[CertifyConfig]) -> AbstractContextManager[Memory | None]:
@@ -219,7 +234,7 @@ def _certify_group(
         CertifiedRow(
             index=index,
             label=label,
-            correct=certificate.prediction == label,
+            correct=None if label is None else certificate.prediction == label,
             clean_prediction=prediction,
             certificate=certificate,
         )

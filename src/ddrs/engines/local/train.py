@@ -17,7 +17,7 @@ from torch import nn
 from ddrs import data, models
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar, duration
-from ddrs.errors import RunError
+from ddrs.errors import DataError, RunError
 from ddrs.files import write
 from ddrs.jobs.train import TrainJob
 from ddrs.jobs.train_config import TrainingResult, TrainRunConfig
@@ -64,10 +64,13 @@ def train_run(
     Raises:
         DDRSError: the last checkpoint is kept.
     """
-    dataset = data.load(job.data, "train")
+    dataset = _load_data(job)
     start = _start(job, dataset)
     config = TrainRunConfig(
         data=job.data,
+        rgb=job.rgb,
+        resize=job.resize,
+        crop=job.crop,
         arch=start.arch,
         num_classes=dataset.num_classes,
         input_shape=tuple(dataset.shape),
@@ -104,8 +107,15 @@ def dry_run(job: TrainJob) -> Estimate:
     Raises:
         DDRSError: the training could not start either.
     """
-    dataset = data.load(job.data, "train")
+    dataset = _load_data(job)
     return estimate_time(_start(job, dataset).module, dataset, job.training)
+
+
+def _load_data(job: TrainJob) -> Dataset:
+    dataset = data.load(job.data, "train", job.preparation)
+    if not dataset.labelled:
+        raise DataError(f"{job.data} has no labels, which training needs: sort it into classes")
+    return dataset
 
 
 def _start(job: TrainJob, dataset: Dataset) -> models.Start:

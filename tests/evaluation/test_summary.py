@@ -56,6 +56,7 @@ def test_every_figure_by_hand() -> None:
         "norm": "l2",
         "n_at_most": None,
         "question": None,
+        "other_settings": {},
     }
     assert intervals.keys() == summary["certified_accuracy"].keys()
     assert intervals["0.50"] == pytest.approx(list(proportion_confint(2, 4, method="beta")))

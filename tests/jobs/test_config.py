@@ -159,7 +159,10 @@ def test_what_follows_from_a_configuration() -> None:
         "radii": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0],
         "n_at_most": 11,
         "question": str(RadiusTolerance(0.05)),
+        "differences": None,
     }
+    shared = decided(JOBS[3])
+    assert shared.summary_settings["differences"] == shared.differences
     assert 1 / 3 in decided(JOBS[2]).summary_settings["radii"]
 
 

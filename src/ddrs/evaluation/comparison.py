@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from ddrs.display.markdown import table
@@ -16,13 +16,15 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["NOT_TOGETHER", "Comparison", "Format", "compare", "notes", "render"]
+__all__ = ["Comparison", "Format", "compare", "marks", "notes", "other_settings", "render"]
 
 Format = Literal["markdown", "csv", "json"]
 
 UNKNOWN = "-"
 NOT_TOGETHER = "*"
 """The mark of a run whose certificates are not sound together."""
+OTHER_SETTINGS = "+"
+"""The mark of a run that shows certificates of other runs, made with other settings."""
 AT_MOST = "at most"
 
 
@@ -49,6 +51,7 @@ class Comparison:
         norm: `"l2"` or `"l1"`; None where it differs.
         sound_together: whether all certificates hold for one classifier.
         same_inputs: whether these are the inputs of the first run.
+        other_settings: rows that a shared memory gave, made with other settings (see `Summary`).
     """
 
     run: str
@@ -69,6 +72,7 @@ class Comparison:
     norm: str | None = None
     sound_together: bool | None = None
     same_inputs: bool
+    other_settings: dict[str, int] = field(default_factory=dict)
 
 
 def compare(
@@ -143,7 +147,25 @@ def notes(comparisons: Sequence[Comparison]) -> str:
             f"{NOT_TOGETHER} sigma or the classifier varies without a memory: these certificates "
             "are not sound together"
         )
+    others = [other_settings(one.other_settings, one.inputs) for one in comparisons]
+    if any(others):
+        told = " / ".join(text for text in others if text)
+        parts.append(f"{OTHER_SETTINGS} other runs that share the memory made {told}")
     return "; ".join(parts) + "."
+
+
+def marks(one: Comparison) -> str:
+    """What is put behind the name of a run, for `notes` to explain."""
+    apart, others = one.sound_together is False, bool(one.other_settings)
+    return NOT_TOGETHER * apart + OTHER_SETTINGS * others
+
+
+def other_settings(found: Mapping[str, int], inputs: int) -> str:
+    """How many of a run's certificates were made with other settings, and which; "" for none."""
+    if not found:
+        return ""
+    which = ", ".join(f"{name} in {count}" for name, count in found.items() if name != "rows")
+    return f"{found.get('rows', 0)} of {inputs} certificates, with other settings ({which})"
 
 
 def _inputs(rows: Sequence[Row]) -> set[tuple[int, int]]:
@@ -168,6 +190,7 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         trimmed=summary.memory.trimmed if summary.memory.on else None,
         inherited=summary.memory.inherited if summary.memory.on else None,
         sound_together=summary.sound_together,
+        other_settings=summary.other_settings,
     )
 
 
@@ -196,6 +219,8 @@ def _record(one: Comparison) -> dict[str, Any]:
                 record[f"certified_{radius}"] = accuracy
                 record[f"certified_{radius}_low"] = low
                 record[f"certified_{radius}_high"] = high
+        elif key == "other_settings":
+            record[key] = other_settings(value, one.inputs) or None
         elif key != "certified_accuracy_interval":
             record[key] = value
     return record
@@ -209,7 +234,7 @@ def _markdown(comparisons: Sequence[Comparison]) -> str:
 def _cells(one: Comparison) -> dict[str, str]:
     """Heading -> cell."""
     return {
-        "run": one.run.strip() + NOT_TOGETHER * (one.sound_together is False),
+        "run": one.run.strip() + marks(one),
         "inputs": str(one.inputs),
         "clean": _known(one.clean_accuracy, ".3f"),
         **{f"r={radius}": f"{value:.3f}" for radius, value in one.certified_accuracy.items()},

@@ -1,7 +1,7 @@
 """The figures of a run, as they are written to its `summary.json`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TypedDict, TypeVar
 
@@ -12,11 +12,11 @@ from ddrs.evaluation.metrics import (
     average_certified_radius,
     certified_hits,
 )
-from ddrs.proof.certificate import ABSTAIN
+from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
 
-__all__ = ["INTERVAL_LEVEL", "certified_figures", "summarise"]
+__all__ = ["INTERVAL_LEVEL", "certified_figures", "counted_settings", "summarise"]
 
 INTERVAL_LEVEL = 0.95
 
@@ -32,6 +32,7 @@ def summarise(
     radii: Iterable[float] = DEFAULT_RADII,
     n_at_most: int | None = None,
     question: str | None = None,
+    differences: Callable[[Certificate], Iterable[str]] | None = None,
 ) -> Summary:
     """Summarise a run.
 
@@ -43,6 +44,8 @@ def summarise(
         radii: radii to give the certified accuracy at.
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
+        differences: the settings that a certificate has otherwise than the run; None where all of
+            them are the run's own.
 
     Raises:
         InputError: no rows.
@@ -75,7 +78,18 @@ def summarise(
         norm=_common(certificate.norm for certificate in certificates),
         n_at_most=n_at_most,
         question=question,
+        other_settings={} if differences is None else counted_settings(certificates, differences),
     )
+
+
+def counted_settings(
+    certificates: Iterable[Certificate], differences: Callable[[Certificate], Iterable[str]]
+) -> dict[str, int]:
+    """`Summary.other_settings`: how many certificates differ, and how many in each setting."""
+    found = [list(differences(each)) for each in certificates]
+    counts = Counter(name for names in found for name in names)
+    rows = sum(map(bool, found))
+    return {"rows": rows, **counts} if rows else {}
 
 
 class CertifiedFigures(TypedDict):

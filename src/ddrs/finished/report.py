@@ -12,7 +12,7 @@ from pathlib import Path
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation.comparison import NOT_TOGETHER, Comparison, compare, notes
+from ddrs.evaluation.comparison import Comparison, compare, marks, notes, other_settings
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.files import write
@@ -163,7 +163,7 @@ def report_page(reported: Sequence[Reported], radii: Iterable[float] = DEFAULT_R
         columns=[*(f"r = {radius_key(radius)}" for radius in radii), "ACR"],
         lines=[
             {
-                "name": found.run + NOT_TOGETHER * (found.sound_together is False),
+                "name": found.run + marks(found),
                 "norm": found.norm or "norm not recorded",
                 "figures": [*_figures(one, found, radii)],
             }
@@ -218,8 +218,9 @@ def _made_with(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, s
         votes = f"n at most {config.n}, {summary.question}"
     yield "votes", f"n0 = {config.n0}, {votes}; {summary.votes} in all"
     yield "confidence", f"alpha = {config.alpha:g}, {config.bound} bound"
-    if summary.alpha != config.alpha or summary.n0 != config.n0:
-        yield "other runs", "made some of these certificates, with votes and alpha of their own"
+    others = other_settings(summary.other_settings, summary.inputs)
+    if others:
+        yield "other runs", f"made {others}"
 
 
 def _outcome(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, str]]:

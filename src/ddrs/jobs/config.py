@@ -4,7 +4,7 @@ torch is imported where a classifier is made, so that commands which only read r
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
@@ -15,9 +15,10 @@ from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
-from ddrs.noise.distributions import NOISES, Noise
+from ddrs.noise.distributions import NOISES, SAFETY, Noise
 from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
+from ddrs.proof.certificate import Certificate
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ddrs.votes.classifier import NoisyClassifier
 
 __all__ = ["CertifyConfig", "Policy", "SummarySettings"]
+
+FLOAT32 = 1e-6  # relative; the ends of a range in the arithmetic that sigma is chosen in
 
 Policy = FixedSigma | GradientSigma | SearchSigma
 
@@ -69,6 +72,7 @@ class CertifyConfig:
         precision: `"fp32"` or `"bf16"`.
         compile: whether compiled copies of the models vote.
         inputs: how many inputs there are to certify.
+        data_digest: `Dataset.digest` of them; None in early files. The engine compares it.
         num_classes: length of the models' outputs.
         model_digest: SHA-256 of what is certified: of the classifier, or of several together.
         model_digests: SHA-256 of each classifier, `model` first.
@@ -99,6 +103,7 @@ class CertifyConfig:
     precision: Precision
     compile: bool
     inputs: int
+    data_digest: str | None = None
     num_classes: int
     model_digest: str
     model_digests: tuple[str, ...]
@@ -116,13 +121,20 @@ class CertifyConfig:
                 raise ConfigurationError(f"{name} must be at least {least[name]}, got {value}")
 
     @classmethod
-    def of(cls, job: CertifyJob, alternatives: "Alternatives", inputs: int) -> Self:
+    def of(
+        cls,
+        job: CertifyJob,
+        alternatives: "Alternatives",
+        inputs: int,
+        data_digest: str | None = None,
+    ) -> Self:
         """The configuration of a job.
 
         Args:
             job: what was asked.
             alternatives: its classifiers, with the policy that chooses their sigma.
             inputs: how many inputs there are to certify.
+            data_digest: the digest of their data.
         """
         policy = cast(Policy, alternatives.policy)
         memory = job.memory
@@ -135,6 +147,7 @@ class CertifyConfig:
             "memory": memory,
             "selection": job.selection if job.alternatives else "first",  # one decides nothing
             "inputs": inputs,
+            "data_digest": data_digest,
             "num_classes": alternatives.classifiers[0].num_classes,
             "model_digest": alternatives.digest,
             "model_digests": tuple(each.digest for each in alternatives.classifiers),
@@ -205,12 +218,39 @@ class CertifyConfig:
             "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
             "n_at_most": self.n,
             "question": None if rule is None else str(rule),
+            "differences": None if self.memory_is_its_own else self.differences,
         }
 
     @property
     def memory_is_its_own(self) -> bool:
         """Whether no other run can have made a row; one that others share answers with theirs."""
         return self.memory in ("none", "run")
+
+    def differences(self, certificate: Certificate) -> dict[str, str]:
+        """The settings that a certificate has otherwise than this run makes it, with a text each.
+
+        A memory that runs share may give such ones. An alpha below the run's is none: it claims
+        the same, and more surely.
+        """
+        c, estimation = certificate, self.estimation
+        low, high = self.sigma_range
+        alpha = sum(part.alpha for part in c.parts)
+        found = {
+            name: f"its {name} is {getattr(c, name)}, the run's is {wanted}"
+            for name, wanted in (
+                ("n0", self.n0),
+                ("bound", self.bound),
+                ("looks", estimation.looks),
+            )
+            if getattr(c, name) != wanted
+        }
+        if c.n not in estimation.times:
+            found["n"] = f"its n is {c.n}, where the run never looks"
+        if alpha > self.alpha * (1 + SAFETY):  # a sum of shares may round
+            found["alpha"] = f"its alpha is {alpha}, the run's is {self.alpha}"
+        if not low * (1 - FLOAT32) <= c.sigma <= high * (1 + FLOAT32):
+            found["sigma"] = f"its sigma is {c.sigma}, the run's is from {low} to {high}"
+        return found
 
     def memory_url(self, run: Path) -> str:
         """The URL of the memory, without a password; `run` is the run directory.
@@ -285,6 +325,7 @@ class SummarySettings(TypedDict):
     radii: Sequence[float]
     n_at_most: int
     question: str | None
+    differences: Callable[[Certificate], Mapping[str, str]] | None
 
 
 def _policy(data: object) -> Policy:

@@ -142,5 +142,9 @@ summary_checks = {
     "alpha": _or_none(_LEVEL),
     "norm": _or_none(_NORM),
     "n_at_most": _or_none(_whole(1)),
+    "other_settings": Check(
+        lambda rows: all(key.isidentifier() and _whole(1).fits(rows[key]) for key in rows),
+        "names of settings, with whole numbers above 0",
+    ),
 }
 """What the figures of a certification must be."""

@@ -1,6 +1,6 @@
 """The figures of a run, as they stand in its `summary.json`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ddrs.runs.checking import check_values, summary_checks
@@ -63,6 +63,9 @@ class Summary:
         norm: `"l2"` or `"l1"`; None where it differs.
         n_at_most: the most estimation votes that an input could take; None where it is not known.
         question: when the estimation of an input stopped; None for a fixed number of votes.
+        other_settings: certificates that other runs made, with other settings, and that a memory
+            which they share gave to this one: how many under `rows`, and how many of them have
+            another `n`, `alpha` and so on. Empty without any.
     """
 
     inputs: int
@@ -83,6 +86,7 @@ class Summary:
     norm: str | None
     n_at_most: int | None = None
     question: str | None = None
+    other_settings: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What `summary.json` holds, in plain types and in this order."""

@@ -15,7 +15,7 @@ from ddrs.engines.local.groups import GroupSize
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.checks import check_same_inputs, keeps_answer
+from ddrs.jobs.checks import check_same_data, check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.memory import Memory
 from ddrs.networks.frozen import frozen
@@ -47,9 +47,14 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
     """
     dataset = data.load(job.data, job.split)
     alternatives = _load_alternatives(job, dataset)
-    config = CertifyConfig.of(job, alternatives, min(len(dataset), job.limit or len(dataset)))
+    inputs = min(len(dataset), job.limit or len(dataset))
+    digest = dataset.digest(inputs)
+    config = CertifyConfig.of(job, alternatives, inputs, digest)
     with Run(out, config) as run:
         finished = read_summary(run.path)
+        if finished is None:
+            check_same_inputs(run.rows(), dataset)  # says which one, where it can
+        check_same_data(run.config.data_digest, digest, dataset.name)
         if finished is not None:
             return finished
         with _open_memory(job, run) as memory:
@@ -120,11 +125,10 @@ def _open_memory(job: CertifyJob, run: Run[CertifyConfig]) -> AbstractContextMan
 
 
 def _check_what_is_done(run: Run[CertifyConfig], dataset: Dataset, memory: Memory | None) -> None:
-    """Refuse to go on with other data, or with a memory that lost an answer of this run."""
-    done = run.rows()
-    check_same_inputs(done, dataset)
+    """Refuse to go on with a memory that lost an answer of this run."""
     if memory is None:
         return
+    done = run.rows()
     if run.config.memory == "memory://":
         _remember_again(done, dataset, memory)
     for row in done:

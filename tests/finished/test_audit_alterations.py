@@ -105,6 +105,11 @@ def all_correct(rows: Rows) -> None:
             one(clean_prediction=-1),
             "violation: class: entry 0: its clean_prediction is -1, the run has 3 classes",
         ),
+        (
+            one(count=300, runner_up=49),
+            "violation: class: entry 0: its runner_up is 49, but among 3 classes one other has at "
+            "least 50 of 400 votes",
+        ),
         (every(input_digest="0" * 64), "violation: all 6 rows are of one input"),
         (
             lambda rows: [row.update(input_digest="0" * 64) for row in rows[:-1]],

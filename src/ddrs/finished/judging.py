@@ -38,6 +38,11 @@ def row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str, 
         least = ABSTAIN if name in ("prediction", "own_prediction") else 0
         if not least <= number < config.num_classes:
             yield "class", f"its {name} is {number}, the run has {config.num_classes} classes"
+    for part in certificate.parts:
+        least = -(-(part.n - part.count) // (config.num_classes - 1))
+        if part.role == "answer" and part.runner_up < least:
+            fault = f"its runner_up is {part.runner_up}, but among {config.num_classes} classes"
+            yield "class", f"{fault} one other has at least {least} of {part.n} votes"
     if row.correct != (row.prediction == row.label):
         yield "correct", f"class {row.prediction} for label {row.label} is marked wrongly"
     if config.memory == "none" and certificate.outcome not in ("own", "abstained"):

@@ -26,7 +26,7 @@ test: install
 # Hundreds of kills over the life of one store, thousands of lives of small ones, and thousands of
 # altered runs, memories, exports and logs; by parts with DDRS_ALTERED_FROM.
 stress: install
-	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
+	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
 	  tests/memory/test_kills.py tests/memory/test_lifecycle.py \
 	  tests/finished/test_damaged_runs.py tests/finished/test_damaged_memories.py
 

@@ -138,6 +138,25 @@ def test_an_altered_row_is_told(
     assert code == 1 or line.startswith("note: ")
 
 
+def test_two_classes_of_one_input_are_told(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certified = [row for row in read_finished(copied / "fixed").rows if row.prediction >= 0]
+    one, other = next((a, b) for a in certified for b in certified if a.prediction < b.prediction)
+
+    def same_input(rows: Rows) -> None:
+        rows[other.index]["input_digest"] = one.certificate.input_digest
+
+    write_rows(copied / "fixed", same_input)
+    code, lines = audit(capsys, str(copied / "fixed"))
+    first, second = sorted((one, other), key=lambda row: row.index)
+    assert code == 1
+    assert (
+        f"violation: rows: entry {first.index} and {second.index}: one input has classes "
+        f"{first.prediction} and {second.prediction}"
+    ) in lines
+
+
 def test_labels_and_inputs_are_compared_with_data_that_are_given(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

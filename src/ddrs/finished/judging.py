@@ -78,8 +78,8 @@ def one_input_faults(rows: Sequence[CertifiedRow]) -> Iterator[tuple[tuple[int, 
     """Where rows of one input contradict each other, or all are of one: indices and a text each."""
     first: dict[str, CertifiedRow] = {}
     for row in rows:
-        if row.prediction == ABSTAIN:
-            continue
+        if row.prediction == ABSTAIN or row.certificate.outcome == "unrecorded":
+            continue  # which may be answered otherwise later
         other = first.setdefault(row.certificate.input_digest, row)
         if other.prediction != row.prediction:
             classes = f"{other.prediction} and {row.prediction}"

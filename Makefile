@@ -25,11 +25,14 @@ test: install
 	$(BIN)/python -m pytest -n 2
 
 # Hundreds of kills over the life of one store, thousands of lives of small ones, thousands of
-# altered runs; threads, stores that go back and answers that are asked for again under load.
+# altered runs, memories, exports and logs (by parts with DDRS_ALTERED_FROM); threads, stores that
+# go back and answers that are asked for again under load.
 stress: install
-	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) DDRS_LOAD=$(LOAD) HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 \
-	  tests/memory/test_kills.py tests/memory/test_lifecycle.py tests/finished/test_damaged_runs.py \
-	  tests/memory/test_replaced.py tests/smoothing/test_threads.py
+	DDRS_KILLS=$(KILLS) DDRS_ALTERED=$(ALTERED) DDRS_LOAD=$(LOAD) HYPOTHESIS_PROFILE=long \
+	  $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
+	  tests/memory/test_kills.py tests/memory/test_lifecycle.py tests/memory/test_replaced.py \
+	  tests/finished/test_damaged_runs.py tests/finished/test_damaged_memories.py \
+	  tests/smoothing/test_threads.py tests/smoothing/test_asking_again.py
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -71,7 +71,13 @@ def test_audit_says_whether_a_run_is_sound(
     certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target, memory = str(tmp_path / "run"), f"sqlite:///{tmp_path / 'run' / 'memory.db'}"
-    assert run(capsys, "audit", target)[:2] == (0, f"{target}: 12 entries, sound\n")
+    data = f"npz:{tmp_path / 'data.npz'}"
+    assert run(capsys, "audit", target, "--data", data)[:2] == (0, f"{target}: 12 entries, sound\n")
+    assert run(capsys, "audit", target)[:2] == (
+        0,
+        "note: labels and inputs were not compared with the data: name them with --data SPEC\n"
+        f"{target}: 12 entries, sound\n",
+    )
     assert run(capsys, "audit", memory)[0] == 0
     with sqlite3.connect(tmp_path / "run" / "memory.db") as connection:
         connection.execute("UPDATE regions SET radius = 2 * radius WHERE id = 1")
@@ -101,6 +107,7 @@ def test_without_memory_the_command_says_what_that_means(
         (["train", "--data", "digits", "--sigma", "1", "--out", ""], 2, "'--out': it is empty"),
         (["demo", "--out", ""], 2, "'--out': it is empty"),
         (["audit", "sqlite:///gone.db", "--memory", "sqlite:///gone.db"], 2, "with a run"),
+        (["audit", "sqlite:///gone.db", "--data", "digits"], 2, "with a run"),
         (["audit", "postgresql:/me:secret@host/db"], 2, "no memory URL"),
         (["certify", "--data", "nonsense", "--model", "py:support.toy:linear", "--out", "OUT"], 2,
          "nonsense"),

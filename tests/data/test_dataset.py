@@ -1,6 +1,7 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddrs import data
+from ddrs.data.dataset import checked
 from ddrs.errors import DataError
 from support.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
 
@@ -39,3 +41,26 @@ def test_batches_are_slices_and_loaders_work(tmp_path: Path) -> None:
     assert torch.equal(x, d.batch(0, 9)[0])
     assert torch.equal(y, d.batch(0, 9)[1])
     assert_holds(pickle.loads(pickle.dumps(d)), COLOUR, LABELS)  # as worker processes get it
+
+
+def test_a_digest_tells_labels_and_inputs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.arange(24, dtype=np.float32).reshape(6, 4)
+    y = np.arange(6) % 3
+
+    def digest(x: np.ndarray, y: np.ndarray, inputs: int = 6) -> str:
+        return checked("d", "test", y, lambda index: torch.from_numpy(x[index])).digest(inputs)
+
+    def changed(values: np.ndarray, index: int) -> np.ndarray:
+        return np.concatenate(
+            [values[:index], (values[index : index + 1] + 1) % 3, values[index + 1 :]]
+        )
+
+    assert digest(x, y) == digest(x.copy(), y.astype(np.int32))
+    for index in range(6):
+        assert digest(changed(x, index), y) != digest(x, y)
+        assert digest(x, changed(y, index)) != digest(x, y)
+    assert digest(changed(x, 5), changed(y, 5), 5) == digest(x, y, 5) != digest(x, y, 6)
+    monkeypatch.setattr("ddrs.data.dataset.DIGEST_VALUES", 12)  # three inputs of four values
+    told = [digest(changed(x, index), y) != digest(x, y) for index in range(6)]
+    assert told == [True, False, True, False, True, False]
+    assert all(digest(x, changed(y, index)) != digest(x, y) for index in range(6))

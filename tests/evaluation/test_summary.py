@@ -63,6 +63,7 @@ def test_every_figure_by_hand() -> None:
         "null": None,
         "start": None,
         "calibration": None,
+        "other_settings": {},
     }
     assert intervals.keys() == summary["certified_accuracy"].keys()
     assert intervals["0.50"] == pytest.approx(list(proportion_confint(2, 4, method="beta")))

@@ -94,7 +94,7 @@ def test_a_run_as_it_was_made_is_sound(run: Path) -> None:
         (lambda row: {"correct": not row["correct"]}, "correct"),
         (lambda row: {"label": row["label"] + 1}, "correct"),
         (lambda row: {"model_digest": "0" * 64}, "configuration"),
-        (lambda row: {"alpha": row["alpha"] / 2}, "configuration"),
+        (lambda row: claimed(row, alpha=row["alpha"] * 2), "configuration"),
         (lambda row: {"norm": "l1"}, "configuration"),
         (lambda row: {"p_lower": row["p_lower"] + 1e-6}, "certificate"),
         (lambda row: {"p_upper": row["p_upper"] - 1e-6}, "certificate"),
@@ -133,8 +133,10 @@ def test_a_run_with_a_question_is_sound_and_watched(tmp_path: Path) -> None:
     cheats = [
         claimed(row, looks=1),  # as if it had looked once
         claimed(row, looks=row["looks"] + 1),
-        claimed(row, n=row["n"] + 1, count=row["count"] + 1),  # stopped where it never looks
-        claimed(row, n=8000, count=8000, runner_up=0),  # went on past the last look
+        claimed(
+            row, n=row["n"] + 1, count=row["count"] + 1, votes=row["votes"] + 1
+        ),  # stopped where it never looks
+        claimed(row, n=8000, count=8000, runner_up=0, votes=8100),  # went on past the last look
     ]
     for cheat in cheats:
         change_row(tmp_path / "run", number, **cheat)

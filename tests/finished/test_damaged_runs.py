@@ -1,10 +1,8 @@
 """Runs that were damaged or made up: one line and no traceback, whatever their files hold.
 
-DDRS_ALTERED is the number of altered runs; `make stress` tries many more.
+DDRS_ALTERED is the number of altered runs, from DDRS_ALTERED_FROM on; `make stress` tries many.
 """
 
-import contextlib
-import io
 import json
 import os
 import random
@@ -13,25 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from ddrs.cli.commands import main
 from ddrs.engines.local.certify import certify_run
 from ddrs.jobs.certify import CertifyJob
 from support import toy
+from support.altering import alter_json, alter_table, called
 
 ALTERED = int(os.environ.get("DDRS_ALTERED", "300"))
+FIRST = int(os.environ.get("DDRS_ALTERED_FROM", "0"))
 SHOWN_EVERY = 10  # a page takes as long as dozens of audits
 
 TABLE = "certificates.parquet"
-VALUES: list[Any] = [
-    None, True, False, "", "x", "l7", "nan", "\x1b[31m", "[bold]", "\n", [], {}, [1, 2], [[]],
-    {"a": 1}, 0, 1, -1, -5, 2, 7, 6, 10**6, 10**11, 2**62, 2**63, 10**30, 10**400, 0.5, -0.5, 1.5,
-    1e308, 1e-320, float("nan"), float("inf"), -float("inf"), "a" * 10_000, b"\xff\x00", 1 + 2**31,
-]  # fmt: skip
-
 Alter = Callable[[Path, random.Random], object]
 
 
@@ -47,68 +38,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def alter_json(path: Path, rng: random.Random) -> object:
-    """Change one value, key or piece of text."""
-    text = path.read_text()
-    kind = rng.randrange(10)
-    if kind == 0:
-        where = rng.randrange(len(text))
-        junk = rng.choice(["", "}", "9" * 400, "[" * 100_000, "\x00", ",", '"', "NaN", "-", "e999"])
-        path.write_text(text[:where] + junk + text[where + rng.randrange(3) :])
-        return junk[:20]
-    if kind == 1:
-        whole = rng.choice([b"", b"\xff\xfe", b"[" * 200_000, b"null", b"3", b"[]", b"{}", b'"x"'])
-        path.write_bytes(whole)
-        return whole[:20]
-    found = json.loads(text)
-    holder: Any = found
-    while True:
-        key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
-        if isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.7:
-            holder = holder[key]
-        else:
-            break
-    value = rng.choice([value for value in VALUES if not isinstance(value, bytes)])
-    if kind == 2:
-        del holder[key]
-    elif kind == 3 and isinstance(holder, dict):
-        holder[rng.choice(["kind", "further", "x"])] = value
-    else:
-        holder[key] = value
-    path.write_text(json.dumps(found))
-    return key, value
-
-
-def alter_table(path: Path, rng: random.Random) -> object:
-    """Change cells, rows or columns."""
-    table = pq.read_table(path)
-    kind, name = rng.randrange(8), rng.choice(table.column_names)
-    rows = table.to_pylist()
-    value = rng.choice(VALUES)
-    if kind == 0:
-        path.write_bytes(path.read_bytes()[: rng.randrange(2000)])
-        return "cut"
-    if kind == 1:
-        pq.write_table(table.drop_columns([name]), path)
-        return "dropped", name
-    if kind == 2:
-        pq.write_table(table.append_column(name, table[name]), path)
-        return "doubled", name
-    if kind == 3:
-        rows = rng.choice([[], rows[:-1], rows * 3, rows[::-1], [*rows, rows[0]]])
-        pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
-        return "rows", len(rows)
-    every = kind == 4
-    for row in rows if every else [rng.choice(rows)]:
-        row[name] = value
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, table.schema if kind == 5 else None), path)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # no file can hold that
-        text = pa.array([str(value)] * len(rows))
-        pq.write_table(table.set_column(table.column_names.index(name), name, text), path)
-    return name, value
-
-
 ALTERATIONS: dict[str, Alter] = {
     "config.json": alter_json,
     "summary.json": alter_json,
@@ -116,23 +45,9 @@ ALTERATIONS: dict[str, Alter] = {
 }
 
 
-def called(*words: str) -> tuple[object, str, str]:
-    """Exit code, or another exception, and what the command wrote."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = None
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(list(words))
-        except SystemExit as exit_:
-            code = exit_.code
-        except BaseException as error:
-            code = error
-    return code, out.getvalue(), err.getvalue()
-
-
 def altered(folder: Path, number: int) -> Iterator[tuple[Path, object]]:
     """Altered copies of the runs, one after the other in the same place."""
-    for seed in range(number):
+    for seed in range(FIRST, FIRST + number):
         rng = random.Random(seed)
         run = folder / "altered"
         shutil.rmtree(run, ignore_errors=True)

@@ -134,9 +134,15 @@ def test_several_classifiers_are_all_named() -> None:
 
 
 def test_certificates_of_other_runs_in_a_shared_memory_are_told() -> None:
-    shared = EvaluatedRun("search", ROWS, replace(SUMMARY, alpha=None))
-    facts = dict(describe(shared, CONFIG).facts)
-    assert facts["other runs"].startswith("made some of these certificates")
+    shared = EvaluatedRun(
+        "search", ROWS, replace(SUMMARY, other_settings={"rows": 2, "n": 2, "bound": 1})
+    )
+    reported = describe(shared, CONFIG)
+    told = "made 2 of 3 certificates, with other settings (n in 2, bound in 1)"
+    assert dict(reported.facts)["other runs"] == told
+    texts = Cells(report_page([reported])).texts
+    assert "search+" in texts
+    assert any(f"+ other runs that share the memory {told}" in text for text in texts)
 
 
 def test_where_votes_stopped_early_only_what_was_asked_is_exact() -> None:

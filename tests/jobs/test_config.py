@@ -193,7 +193,10 @@ def test_what_follows_from_a_configuration() -> None:
         "start": 0.1,
         "calibration": None,
         "question": str(RadiusTolerance(0.05)),
+        "differences": None,
     }
+    shared = decided(JOBS[3])
+    assert shared.summary_settings["differences"] == shared.differences
     assert 1 / 3 in decided(JOBS[2]).summary_settings["radii"]
 
 

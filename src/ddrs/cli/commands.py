@@ -42,6 +42,10 @@ app = typer.Typer(
 app.add_typer(memory_commands.app, name="memory")
 FEW = 3  # of the logs that are passed over, with the reason
 _LIKE_URL = re.compile(r"\s*(postgres|sqlite:|memory:)|.*(@|password)", re.IGNORECASE)
+NOT_MEMORY = " but for its memory, a server that was not connected to: name it with --memory URL"
+NOT_CLASSIFIERS = (
+    " but for the classifiers of its certificates, which it does not name: audit a run that uses it"
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -167,6 +171,13 @@ def audit(
             "connected to unless it is named here.",
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="The data that a run certified: hold its inputs and labels against them.",
+        ),
+    ] = None,
     orders: Annotated[
         int | None,
         typer.Option(
@@ -192,19 +203,21 @@ def audit(
         raise ConfigurationError("--orders takes a run directory: a memory does not know labels")
     if memory is not None and is_memory:
         raise ConfigurationError("--memory goes with a run directory, not with a memory")
+    if data is not None and is_memory:
+        raise ConfigurationError("--data goes with a run directory, not with a memory")
     if orders is not None and orders < 1:
         raise ConfigurationError(f"--orders takes at least 1 order, got {orders}")
     if seed is not None and orders is None:
         raise ConfigurationError("--seed is the key of --orders: add --orders")
     check_seed(seed or 0)
-    report = audit_memory(target) if is_memory else audit_run(target, memory)
+    report = audit_memory(target) if is_memory else audit_run(target, memory, data)
     for violation in report.violations:
         say(f"violation: {violation}")
     verdict = f"{len(report.violations)} violations" if report.violations else "sound"
     if not report.whole:
-        verdict += (
-            " but for its memory, a server that was not connected to: name it with --memory URL"
-        )
+        verdict += NOT_CLASSIFIERS if is_memory else NOT_MEMORY
+    for note in report.notes:
+        say(f"note: {note}")
     name = shown_url(target) if is_memory else target
     say(f"{name}: {report.entries} entries, {verdict}")
     if orders is not None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
+from math import ceil, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,15 @@ from torch.utils import data as torch_data
 from ddrs.data.labels import Labels
 from ddrs.data.split import Split
 from ddrs.errors import DataError
+from ddrs.inputs import input_digest
 
 __all__ = [
     "Dataset",
     "checked",
 ]
+
+DIGEST_VALUES = 2**26
+"""Read for a digest, in seconds: 21 845 images of 32 x 32, or 445 of 224 x 224."""
 
 
 def _nameless(index: int) -> str | None:
@@ -95,6 +101,21 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int | None]]):
         if shape[1:] == self.shape[1:]:
             return f"{what}: take all in colour with --rgb, or all in grey with --gray"
         return f"{what}: resize all images to one size, as with --resize 256 --crop 224"
+
+    def digest(self, inputs: int) -> str:
+        """SHA-256 of the first `inputs` labels and inputs, by which to tell that data changed.
+
+        It covers all labels, and all inputs if they have at most `DIGEST_VALUES` values together;
+        of more, some that are evenly spread.
+
+        Raises:
+            DataError: as when an input is read.
+        """
+        labels = np.empty(0) if self._labels is None else self._labels[:inputs]
+        digest = sha256(labels.astype("<i8").tobytes())
+        for index in range(0, inputs, ceil(inputs * prod(self.shape) / DIGEST_VALUES)):
+            digest.update(input_digest(self[index][0].numpy()).encode())
+        return digest.hexdigest()
 
 
 def checked(

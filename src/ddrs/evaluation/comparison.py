@@ -4,8 +4,8 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from ddrs.display.foreign import csv_text, markdown_text, visible
@@ -19,7 +19,16 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.table import EvaluatedRun
 
-__all__ = ["NO_LABELS", "Comparison", "Format", "compare", "marked", "notes", "render"]
+__all__ = [
+    "NO_LABELS",
+    "Comparison",
+    "Format",
+    "compare",
+    "marked",
+    "notes",
+    "other_settings",
+    "render",
+]
 
 Format = Literal["markdown", "csv", "json"]
 
@@ -29,6 +38,8 @@ NOT_TOGETHER = "*"
 """The mark of a run whose certificates are not sound together."""
 OTHER_INPUTS = "#"
 """The mark of a run on other inputs than most of those beside it."""
+OTHER_SETTINGS = "+"
+"""The mark of a run that shows certificates of other runs, made with other settings."""
 AT_MOST = "at most"
 NO_LABELS = (
     "No labels, so no accuracy: the share of inputs that are answered, rightly or not, with a "
@@ -77,6 +88,7 @@ class Comparison:
         start: the sigma at which the policy starts; None for a method that needs no memory.
         calibration: the largest sigma that a calibration allows; None without one.
         common: an answer that is given far more often than it is true; None where there is none.
+        other_settings: rows that a shared memory gave, made with other settings (see `Summary`).
     """
 
     run: str
@@ -107,6 +119,7 @@ class Comparison:
     start: float | None = None
     calibration: float | None = None
     common: CommonAnswer | None = None
+    other_settings: dict[str, int] = field(default_factory=dict)
 
     @property
     def varied(self) -> bool:
@@ -204,6 +217,10 @@ def notes(comparisons: Sequence[Comparison]) -> str:
         )
     if any(one.cascade for one in comparisons):
         parts.append("a cascade is one classifier at several sigmas: it needs no memory")
+    others = [other_settings(one.other_settings, one.inputs) for one in comparisons]
+    if any(others):
+        told = " / ".join(text for text in others if text)
+        parts.append(f"{OTHER_SETTINGS} other runs that share the memory made {told}")
     parts += _worth_notes(comparisons)
     return "; ".join(parts) + "."
 
@@ -211,7 +228,15 @@ def notes(comparisons: Sequence[Comparison]) -> str:
 def marked(one: Comparison) -> str:
     """The name of a run, with the marks that `notes` explains."""
     marks = NOT_TOGETHER * (one.sound_together is False) + OTHER_INPUTS * (not one.same_inputs)
-    return one.run.strip() + marks
+    return one.run.strip() + marks + OTHER_SETTINGS * bool(one.other_settings)
+
+
+def other_settings(found: Mapping[str, int], inputs: int) -> str:
+    """How many of a run's certificates were made with other settings, and which; "" for none."""
+    if not found:
+        return ""
+    which = ", ".join(f"{name} in {count}" for name, count in found.items() if name != "rows")
+    return f"{found.get('rows', 0)} of {inputs} certificates, with other settings ({which})"
 
 
 def _worth_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -270,6 +295,7 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         calibration=summary.calibration,
         null=_at(summary.null, radii),
         **_discounted(run, radii),
+        other_settings=summary.other_settings,
     )
 
 
@@ -321,6 +347,8 @@ def _record(one: Comparison) -> dict[str, Any]:
         elif key == "common":
             record["common_answer"] = None if value is None else value["answer"]
             record["common_share"] = None if value is None else value["share"]
+        elif key == "other_settings":
+            record[key] = other_settings(value, one.inputs) or None
         elif key != "certified_accuracy_interval" and not (key == "mean_radius" and one.labelled):
             record[key] = csv_text(value) if isinstance(value, str) else value
     return record

@@ -1,7 +1,7 @@
 """The figures of a run, as they are written to its `summary.json`."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, TypedDict, TypeVar
 
@@ -13,11 +13,11 @@ from ddrs.evaluation.metrics import (
     certified_hits,
 )
 from ddrs.evaluation.worth import discounted_figures, wrong_share
-from ddrs.proof.certificate import ABSTAIN
+from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.runs.rows import CertifiedRow, Row, labelled
 from ddrs.runs.summary import MemoryUse, SigmaRange, Summary
 
-__all__ = ["INTERVAL_LEVEL", "certified_figures", "scored", "summarise"]
+__all__ = ["INTERVAL_LEVEL", "certified_figures", "counted_settings", "scored", "summarise"]
 
 INTERVAL_LEVEL = 0.95
 
@@ -37,6 +37,7 @@ def summarise(
     start: float | None = None,
     calibration: float | None = None,
     null: dict[str, float] | None = None,
+    differences: Callable[[Certificate], Iterable[str]] | None = None,
 ) -> Summary:
     """Summarise a run.
 
@@ -53,6 +54,8 @@ def summarise(
         start: the sigma at which a policy starts; None for a method that needs no memory.
         calibration: the largest sigma that a calibration allows; None without one.
         null: what constant classifiers get through the memory, by radius; None without one.
+        differences: the settings that a certificate has otherwise than the run; None where all of
+            them are the run's own.
 
     Raises:
         InputError: no rows.
@@ -90,7 +93,18 @@ def summarise(
         null=null,
         start=start,
         calibration=calibration,
+        other_settings={} if differences is None else counted_settings(certificates, differences),
     )
+
+
+def counted_settings(
+    certificates: Iterable[Certificate], differences: Callable[[Certificate], Iterable[str]]
+) -> dict[str, int]:
+    """`Summary.other_settings`: how many certificates differ, and how many in each setting."""
+    found = [list(differences(each)) for each in certificates]
+    counts = Counter(name for names in found for name in names)
+    rows = sum(map(bool, found))
+    return {"rows": rows, **counts} if rows else {}
 
 
 def _worth(rows: Sequence[CertifiedRow], radii: Sequence[float], start: float | None) -> Any:

@@ -1,45 +1,55 @@
 """Check a finished run, or a memory, without trusting what wrote it."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import isclose
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddrs.errors import ConfigurationError, DataError, DDRSError, RunError
-from ddrs.evaluation.summary import summarise
+from ddrs.evaluation.comparison import other_settings
+from ddrs.evaluation.summary import counted_settings, summarise
+from ddrs.finished.judging import EvidenceOf, one_input_faults, row_faults
 from ddrs.finished.reading import FinishedRun, read_finished
+from ddrs.inputs import input_digest
 from ddrs.jobs.checks import keeps_answer
-from ddrs.jobs.config import CertifyConfig
-from ddrs.memory.abstentions import Abstention
 from ddrs.memory.audit import AuditReport, Violation
-from ddrs.memory.entries import Entry
 from ddrs.memory.memory import Memory
-from ddrs.memory.regions import Resolution
 from ddrs.memory.store.urls import parse_url, shown_url
-from ddrs.proof.certificate import ABSTAIN, Certificate
-from ddrs.proof.check import TOLERANCE, certificate_faults
+from ddrs.proof.check import TOLERANCE
 from ddrs.runs.files import CONFIG
-from ddrs.runs.rows import CertifiedRow
 from ddrs.runs.table import summary_json
+from ddrs.smoothing.joint import joint_digest
 from ddrs.smoothing.levels import Levels
+
+if TYPE_CHECKING:  # it loads torch
+    from ddrs.data.dataset import Dataset
 
 __all__ = ["audit_memory", "audit_run"]
 
 LATER = frozenset(["wrong", "discounted", "discounted_acr", "start", "calibration"])
-FLOAT32 = 1e-6  # relative; the ends of a range in the arithmetic that sigma is chosen in
+"""Figures of a summary that came with the digest of the data."""
 
 
 def audit_memory(url: str) -> AuditReport:
     """Audit a memory that exists (`Memory.audit`), and the counts behind each of its regions.
 
+    A memory of several classifiers has the digest of all together only, so that certificates of
+    any others would pass: the report is not `whole` unless those of its entries make that digest.
+
     Raises:
         StoreError: there is none at this URL, or it cannot be read.
     """
     with Memory(url, norm=None, read_only=True) as memory:
-        report, _ = _audit_entries(memory)
-    return report
+        evidence = EvidenceOf(memory.norm, memory.about().get("model_digest"))
+        report = memory.audit(evidence)
+    strangers = [Violation("evidence", (entry,), fault) for entry, fault in evidence.strangers()]
+    return replace(
+        report, violations=(*report.violations, *strangers), whole=evidence.classifiers_known
+    )
 
 
-def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
+def audit_run(path: str | Path, memory: str | None = None, data: str | None = None) -> AuditReport:
     """Audit a finished run directory of `ddrs certify`.
 
     Every radius is recomputed from its counts, every row is held against the run's classifier and
@@ -53,11 +63,14 @@ def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
     Args:
         path: the run directory.
         memory: URL of the run's memory, as it is recorded; it may have a password beside that.
+        data: spec of the dataset that was certified, to compare inputs and labels with; None
+            compares neither.
 
     Raises:
         ConfigurationError: `memory` is not that of the run, or is gone with its process.
         RunError: not a run directory, not finished, or not readable; or a run with a read-only
             memory without its data.
+        DataError: `data` cannot be read.
         StoreError: its memory is gone or cannot be read.
     """
     run = read_finished(Path(path))
@@ -65,14 +78,24 @@ def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
     violations = [
         Violation(kind, (row.index,), fault)
         for row in run.rows
-        for kind, fault in _row_faults(row, run.config)
+        for kind, fault in row_faults(row, run.config)
     ]
+    policy = run.config.policy
+    joint = policy.joint_digest if isinstance(policy, Levels) else joint_digest
+    if joint(run.config.model_digests) != run.config.model_digest:
+        fault = "its model_digest is not that of its model_digests together"
+        violations.append(Violation("configuration", (), fault))
     inputs = run.config.inputs
     indices = sorted(row.index for row in run.rows)
     if len(indices) != inputs or indices != list(range(inputs)):
         violations.append(
             Violation("rows", (), f"the rows are not inputs 0 to {inputs - 1}, each once")
         )
+    violations += [Violation("rows", rows, fault) for rows, fault in one_input_faults(run.rows)]
+    if data is not None:
+        from ddrs.data.loading import load  # it loads torch
+
+        violations += _data_violations(load(data, run.config.split), run)
     entries = None
     if url is not None:
         with Memory(url, norm=None, read_only=True) as opened:
@@ -80,7 +103,34 @@ def audit_run(path: str | Path, memory: str | None = None) -> AuditReport:
             entries = len(opened)
     violations += [Violation("summary", (), fault) for fault in _summary_faults(run, entries)]
     whole = url is not None or run.config.memory == "none"
-    return AuditReport(tuple(violations), len(run.rows), whole)
+    return AuditReport(tuple(violations), len(run.rows), whole, tuple(_notes(run, data)))
+
+
+def _data_violations(dataset: "Dataset", run: FinishedRun) -> Iterator[Violation]:
+    """Where a row is not of the input and the label that the data have at its place."""
+    for row in run.rows:
+        if row.index >= len(dataset):
+            yield Violation("data", (row.index,), f"the data have {len(dataset)} inputs only")
+            continue
+        x, label = dataset[row.index]
+        if row.certificate.input_digest != input_digest(x.numpy()):
+            yield Violation("data", (row.index,), "its input is not the one in the data")
+        if row.label != label:
+            message = f"its label is {row.label}, that in the data {label}"
+            yield Violation("data", (row.index,), message)
+
+
+def _notes(run: FinishedRun, data: str | None) -> Iterator[str]:
+    """What one has to know beside whether the run is sound."""
+    if data is None:
+        yield "labels and inputs were not compared with the data: name them with --data SPEC"
+    repeated = len(run.rows) - len({row.certificate.input_digest for row in run.rows})
+    if repeated:
+        yield f"{repeated} of {len(run.rows)} rows repeat the input of another row"
+    if not run.config.memory_is_its_own:
+        found = counted_settings((row.certificate for row in run.rows), run.config.differences)
+        if found:
+            yield f"other runs that share the memory made {other_settings(found, len(run.rows))}"
 
 
 def _memory_url(run: FinishedRun, named: str | None) -> str | None:
@@ -115,156 +165,37 @@ def _memory_url(run: FinishedRun, named: str | None) -> str | None:
     return named
 
 
-def _row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str, str]]:
-    """What is wrong with one row, as the kind of a violation and a text each."""
-    certificate = row.certificate
-    for fault in certificate_faults(certificate):
-        yield "certificate", fault
-    for fault in _setting_faults(certificate, config):
-        yield "configuration", fault
-    right = None if row.label is None else row.prediction == row.label
-    if row.correct != right:
-        yield "correct", f"class {row.prediction} for label {row.label} is marked wrongly"
-    if config.memory == "none" and certificate.outcome not in ("own", "abstained"):
-        yield "outcome", f"it is {certificate.outcome}, but the run had no memory"
-    if certificate.outcome == "unrecorded" and not config.read_only:
-        yield "outcome", "it is unrecorded, but the run could write to its memory"
-
-
-def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator[str]:
-    """Where a certificate has not the settings of its run; any of a memory that others share has
-    those of the run that made it.
-    """
-    wanted: dict[str, object] = {"norm": config.smoothing_noise.norm}
-    if isinstance(config.policy, Levels):
-        wanted |= {"n0": config.n0, "seed": config.seed}
-        yield from _level_faults(certificate, config, config.policy)
-    elif config.memory_is_its_own:
-        estimation = config.estimation
-        wanted |= {
-            "n0": config.n0,
-            "alpha": config.alpha,
-            "bound": config.bound,
-            "seed": config.seed,
-            "looks": estimation.looks,
-            "p0": 0.0,
-            "further": (),
-        }
-        if certificate.n not in estimation.times:
-            yield f"its n is {certificate.n}, where the run never looks"
-        low, high = config.sigma_range
-        if not low * (1 - FLOAT32) <= certificate.sigma <= high * (1 + FLOAT32):
-            yield f"its sigma is {certificate.sigma}, the run's is from {low} to {high}"
-    if certificate.model_digest not in config.model_digests:
-        known = " or ".join(config.model_digests)
-        yield f"its model_digest is {certificate.model_digest}, the run's is {known}"
-    for key, value in wanted.items():
-        if getattr(certificate, key) != value:
-            yield f"its {key} is {getattr(certificate, key)}, the run's is {value}"
-
-
-def _level_faults(certificate: Certificate, config: CertifyConfig, levels: Levels) -> Iterator[str]:
-    """Where the evidence is not that of the first levels of the run's cascade, the last answering.
-
-    As many levels shared alpha equally as were to be proved: those that are there, or with
-    two-sided bounds also more of them.
-    """
-    answer, *passed = certificate.parts
-    pieces = [*passed, answer]
-    most = len(levels.sigmas)
-    if len(pieces) > most:
-        yield f"it has evidence of {len(pieces)} levels, the run's cascade has {most}"
-        return
-    sharing = [len(pieces)] if config.bound == "one-sided" else range(len(pieces), most + 1)
-    if not any(all(one.alpha == config.alpha / k for one in pieces) for k in sharing):
-        yield f"its levels do not share the run's alpha {config.alpha}"
-    digests = levels.per_level(config.model_digests)
-    for number, piece in enumerate(pieces):
-        wanted: dict[str, object] = {
-            "role": "answer" if piece is answer else "pass",
-            "sigma": levels.sigmas[number],
-            "p0": levels.thresholds[number],
-            "norm": config.smoothing_noise.norm,
-            "bound": config.bound,
-            "looks": config.estimation.looks,
-            "model_digest": digests[number],
-        }
-        for key, value in wanted.items():
-            if getattr(piece, key) != value:
-                yield f"its {key} at level {number} is {getattr(piece, key)}, not {value}"
-        if piece.n not in config.estimation.times:
-            yield f"its n at level {number} is {piece.n}, where the run never looks"
-
-
-def _audit_entries(
-    memory: Memory, wanted: Container[str] = ()
-) -> tuple[AuditReport, dict[str, Resolution]]:
-    """The report, and those of the stored answers by input digest that are wanted."""
-    answers: dict[str, Resolution] = {}
-    bound = "model_digest" in memory.about()
-
-    def examine(entry: Entry | Abstention) -> Iterator[str]:
-        if isinstance(entry, Abstention):
-            return _abstention_faults(entry)
-        if entry.point.digest in wanted:
-            answers[entry.point.digest] = entry.resolution
-        return _evidence_faults(entry, bound)
-
-    return memory.audit(examine), answers
-
-
-def _evidence_faults(entry: Entry, bound: bool) -> Iterator[str]:
-    """Where the claim of an entry is not the one that the votes stored with it prove.
-
-    Every entry of a memory that is bound to a classifier was made by it, and has its votes.
-    """
-    if entry.resolution.evidence is None:
-        if bound:
-            yield "it has no certificate, though the memory belongs to a classifier"
-        return
-    try:
-        own = Certificate.from_json(entry.resolution.evidence)
-    except (TypeError, ValueError) as error:
-        yield f"its certificate cannot be read: {error}"
-        return
-    yield from certificate_faults(own)
-    claimed = (entry.claimed_prediction, entry.claimed_radius)
-    if claimed != (own.own_prediction, own.own_radius):
-        proved = (own.own_prediction, own.own_radius)
-        yield f"its claim {claimed} is not the {proved} of its certificate"
-    if own.input_digest != entry.point.digest:
-        yield "its certificate is for another input"
-
-
-def _abstention_faults(abstention: Abstention) -> Iterator[str]:
-    """Where an abstention that a memory remembers is not the one of its certificate."""
-    try:
-        own = Certificate.from_json(abstention.evidence)
-    except (TypeError, ValueError) as error:
-        yield f"its certificate cannot be read: {error}"
-        return
-    yield from certificate_faults(own)
-    if (own.prediction, own.own_prediction) != (ABSTAIN, ABSTAIN):
-        yield f"its certificate claims class {own.own_prediction}"
-    if own.alpha != abstention.alpha:
-        yield f"its alpha {abstention.alpha} is not the {own.alpha} of its certificate"
-    if own.input_digest != abstention.input_digest:
-        yield "its certificate is for another input"
-
-
 def _memory_violations(memory: Memory, run: FinishedRun) -> list[Violation]:
     """What is wrong with the memory of a run, and where it does not hold an answer of the run."""
-    report, answers = _audit_entries(memory, {row.certificate.input_digest for row in run.rows})
+    config, about = run.config, memory.about()
+    wanted = {row.certificate.input_digest for row in run.rows}
+    evidence = EvidenceOf(
+        config.smoothing_noise.norm,
+        config.model_digest,
+        config.model_digests,
+        config.num_classes,
+        wanted,
+    )
+    report = memory.audit(evidence)
     violations = list(report.violations)
+    for key, value in (("model_digest", config.model_digest), ("noise", config.noise)):
+        if about.get(key) != value:
+            message = f"the memory's {key} is {about.get(key)}, the run's is {value}"
+            violations.append(Violation("memory", (), message))
     covered = []
     for row in run.rows:
         certificate = row.certificate
-        answer = answers.get(certificate.input_digest)
+        answer = evidence.answers.get(certificate.input_digest)
         stored = answer and (answer.prediction, answer.radius, answer.outcome)
         given = (certificate.prediction, certificate.radius, certificate.outcome)
-        if certificate.outcome in ("abstained", "unrecorded") or stored == given:
+        if certificate.outcome in ("abstained", "unrecorded"):
             continue
-        if run.config.read_only and certificate.outcome == "inherited":
+        if stored == given:
+            if evidence.certificates.get(certificate.input_digest, certificate) != certificate:
+                message = "its certificate is not the one that is stored with its answer"
+                violations.append(Violation("memory", (row.index,), message))
+            continue
+        if config.read_only and certificate.outcome == "inherited":
             covered.append(row)
             continue
         message = f"its answer {given} is not "
@@ -304,13 +235,15 @@ def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
         yield f"there can be none of these rows: {error}"
         return
     expected = dict(_figures(made.to_json()))
-    early = not LATER & {name.partition(".")[0] for name in found}
+    early = run.config.data_digest is None
     for name in [key for key in {**expected, **found} if key != "seconds"]:
         figure = name.partition(".")[0]
-        # The null needs the inputs; earlier versions had none of these figures.
-        if figure == "null" or (early and figure in LATER):
+        # The null needs the inputs; early runs had none of these figures.
+        if figure == "null" or (early and figure in LATER and name not in found):
             continue
         if name not in found:
+            if name.startswith("other_settings.") and run.config.data_digest is None:
+                continue  # an early run, of a time when it was not counted
             yield f"{name} is missing in the summary"
         elif name not in expected:
             yield f"{name} is in the summary, but no figure of these rows"

@@ -13,7 +13,7 @@ from ddrs.display.foreign import visible
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
-from ddrs.evaluation.comparison import NO_LABELS, Comparison, compare, marked, notes
+from ddrs.evaluation.comparison import NO_LABELS, Comparison, compare, marked, notes, other_settings
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.evaluation.worth import answer_cells, answer_shares
@@ -308,8 +308,9 @@ def _made_with(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, s
         votes = f"n at most {config.n}, {summary.question}"
     yield "votes", f"n0 = {config.n0}, {votes}; {summary.votes} in all"
     yield "confidence", f"alpha = {config.alpha:g}, {config.bound} bound"
-    if summary.alpha != config.alpha or summary.n0 != config.n0:
-        yield "other runs", "made some of these certificates, with votes and alpha of their own"
+    others = other_settings(summary.other_settings, summary.inputs)
+    if others:
+        yield "other runs", f"made {others}"
 
 
 def _outcome(config: CertifyConfig, summary: Summary) -> Iterator[tuple[str, str]]:

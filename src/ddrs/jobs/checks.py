@@ -12,7 +12,25 @@ if TYPE_CHECKING:  # they load torch and SQLAlchemy, which a caller has loaded b
     from ddrs.data.dataset import Dataset
     from ddrs.memory.memory import Memory
 
-__all__ = ["check_same_inputs", "keeps_answer"]
+__all__ = ["check_same_data", "check_same_inputs", "keeps_answer"]
+
+
+def check_same_data(recorded: str | None, found: str | None, name: str) -> None:
+    """Refuse data that changed since a run was made, in inputs that it has no row for too.
+
+    Args:
+        recorded: `Dataset.digest` then; None where it was not recorded, which nothing contradicts.
+        found: the same now.
+        name: what the data are called.
+
+    Raises:
+        RunError: the two differ.
+    """
+    if recorded not in (None, found):
+        raise RunError(
+            f"the inputs or labels of {name} are not those that the run was made for: the data "
+            "changed; put them back, or make another run"
+        )
 
 
 def check_same_inputs(done: Iterable[CertifiedRow], dataset: "Dataset") -> None:

@@ -4,7 +4,7 @@ torch is imported where a classifier is made, so that commands which only read r
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
@@ -17,9 +17,10 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.ways import GUARDED, WAYS, Way
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
-from ddrs.noise.distributions import NOISES, Noise
+from ddrs.noise.distributions import NOISES, SAFETY, Noise
 from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
+from ddrs.proof.certificate import Certificate
 from ddrs.proof.stopping import Estimation, stopping_rule
 from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from ddrs.votes.classifier import NoisyClassifier
 
 __all__ = ["CertifyConfig", "SummarySettings"]
+
+FLOAT32 = 1e-6  # relative; the ends of a range in the arithmetic that sigma is chosen in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ class CertifyConfig:
         compile: whether compiled copies of the models vote.
         identity: name for what the models keep outside their tensors; None where it is digested.
         inputs: how many inputs there are to certify.
+        data_digest: `Dataset.digest` of them; None in early files. The engine compares it.
         num_classes: length of the models' outputs.
         model_digest: SHA-256 of what is certified: of the classifier, or of several together.
         model_digests: SHA-256 of each classifier, `model` first.
@@ -108,6 +112,7 @@ class CertifyConfig:
     compile: bool
     identity: str | None = None
     inputs: int
+    data_digest: str | None = None
     num_classes: int
     model_digest: str
     model_digests: tuple[str, ...]
@@ -128,7 +133,11 @@ class CertifyConfig:
 
     @classmethod
     def of(
-        cls, job: CertifyJob, alternatives: "Alternatives | LevelClassifiers", inputs: int
+        cls,
+        job: CertifyJob,
+        alternatives: "Alternatives | LevelClassifiers",
+        inputs: int,
+        data_digest: str | None = None,
     ) -> Self:
         """The configuration of a job.
 
@@ -136,6 +145,7 @@ class CertifyConfig:
             job: what was asked.
             alternatives: its classifiers, with the policy that chooses their sigma, or levels.
             inputs: how many inputs there are to certify.
+            data_digest: the digest of their data.
         """
         policy = cast(Way, alternatives.policy)
         memory = job.memory
@@ -148,6 +158,7 @@ class CertifyConfig:
             "memory": memory,
             "selection": job.selection,
             "inputs": inputs,
+            "data_digest": data_digest,
             "num_classes": alternatives.classifiers[0].num_classes,
             "model_digest": alternatives.digest,
             "model_digests": tuple(each.digest for each in alternatives.classifiers),
@@ -237,12 +248,39 @@ class CertifyConfig:
             "question": None if rule is None else str(rule),
             "start": None if self.alone else self.policy.initial,
             "calibration": None if self.guard is None else self.guard.high,
+            "differences": None if self.memory_is_its_own else self.differences,
         }
 
     @property
     def memory_is_its_own(self) -> bool:
         """Whether no other run can have made a row; one that others share answers with theirs."""
         return self.memory in ("none", "run")
+
+    def differences(self, certificate: Certificate) -> dict[str, str]:
+        """The settings that a certificate has otherwise than this run makes it, with a text each.
+
+        A memory that runs share may give such ones. An alpha below the run's is none: it claims
+        the same, and more surely.
+        """
+        c, estimation = certificate, self.estimation
+        low, high = self.sigma_range
+        alpha = sum(part.alpha for part in c.parts)
+        found = {
+            name: f"its {name} is {getattr(c, name)}, the run's is {wanted}"
+            for name, wanted in (
+                ("n0", self.n0),
+                ("bound", self.bound),
+                ("looks", estimation.looks),
+            )
+            if getattr(c, name) != wanted
+        }
+        if c.n not in estimation.times:
+            found["n"] = f"its n is {c.n}, where the run never looks"
+        if alpha > self.alpha * (1 + SAFETY):  # a sum of shares may round
+            found["alpha"] = f"its alpha is {alpha}, the run's is {self.alpha}"
+        if not low * (1 - FLOAT32) <= c.sigma <= high * (1 + FLOAT32):
+            found["sigma"] = f"its sigma is {c.sigma}, the run's is from {low} to {high}"
+        return found
 
     def memory_url(self, run: Path) -> str:
         """The URL of the memory, without a password; `run` is the run directory.
@@ -340,6 +378,7 @@ class SummarySettings(TypedDict):
     question: str | None
     start: float | None
     calibration: float | None
+    differences: Callable[[Certificate], Mapping[str, str]] | None
 
 
 def _policy(data: object) -> Way:

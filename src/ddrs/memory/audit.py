@@ -61,12 +61,15 @@ class AuditReport:
     Attributes:
         violations: what is wrong.
         entries: how many there are.
-        whole: whether all was looked into; False for a run whose memory was not opened.
+        whole: whether all was looked into; False for a run whose memory was not opened, and for a
+            memory that does not say which classifiers its certificates may be of.
+        notes: what is not wrong but to be known, such as what nothing was compared with.
     """
 
     violations: tuple[Violation, ...]
     entries: int
     whole: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -15,6 +15,10 @@ TOLERANCE = 1e-9  # relative; builds of SciPy differ in the last digits
 def certificate_faults(certificate: Certificate) -> Iterator[str]:
     """What is wrong with one record by itself: nothing, if it is sound."""
     c = certificate
+    norms = {part.norm for part in c.parts}
+    if len(norms) > 1:
+        yield f"its pieces of evidence are of several norms: {', '.join(sorted(norms))}"
+        return
     try:
         proved = recompute_radius(c)
         bounds = [part.interval for part in c.parts]
@@ -32,6 +36,8 @@ def certificate_faults(certificate: Certificate) -> Iterator[str]:
         ):
             if not isclose(stated, value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
                 yield f"{name} {stated} is not the {value} that its counts prove"
+    if c.votes < c.n0 + c.n:
+        yield f"it took {c.votes} votes, fewer than its n0 and n, {c.n0} and {c.n}"
     if (c.own_prediction == ABSTAIN) != (c.own_radius == 0):
         yield f"class {c.own_prediction} goes with an own radius of {c.own_radius}"
     same = c.prediction == c.own_prediction

@@ -151,5 +151,9 @@ summary_checks = {
     "null": _or_none(_SHARES),
     "start": _or_none(_POSITIVE),
     "calibration": _or_none(_POSITIVE),
+    "other_settings": Check(
+        lambda rows: all(key.isidentifier() and _whole(1).fits(rows[key]) for key in rows),
+        "names of settings, with whole numbers above 0",
+    ),
 }
 """What the figures of a certification must be."""

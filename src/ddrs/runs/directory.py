@@ -34,6 +34,7 @@ from ddrs.runs.table import read_certificates
 __all__ = ["Configuration", "Record", "Run", "read_config"]
 
 RESULT = "result"  # the one key of a configuration that is not asked for
+DATA_DIGEST = "data_digest"  # stays what it was when the run was made; the engine compares it
 
 
 class Record(Protocol):
@@ -103,7 +104,7 @@ class Run(Generic[C]):
         self.resumed = (self.path / CONFIG).exists()
         if self.resumed:
             found = _as_written_now(type(wanted), read_config(self.path))
-            self.config = _with_seed(wanted, found.get("seed"))
+            self.config = _with_data_digest(_with_seed(wanted, found.get("seed")), found)
             _refuse_another(self.path, _plain(self.config), found)
             return
         if not all(is_leftover(entry.name, CONFIG) for entry in self.path.iterdir()):
@@ -290,6 +291,14 @@ def _with_seed(config: C, seed: int | None) -> C:
     if asked.get("seed") is not None:
         return config
     return type(config).from_json({**asked, "seed": seed})
+
+
+def _with_data_digest(config: C, found: Mapping[str, Any]) -> C:
+    asked = config.to_json()
+    recorded = found.get(DATA_DIGEST)
+    if DATA_DIGEST not in asked or not isinstance(recorded, str | None):
+        return config
+    return type(config).from_json({**asked, DATA_DIGEST: recorded})
 
 
 def _refuse_another(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:

@@ -75,6 +75,9 @@ class Summary:
             radius of at least r, by radius; empty with labels.
         mean_radius: without labels, the mean over all inputs of the radius, that of an abstention
             being 0; None with labels.
+        other_settings: certificates that other runs made, with other settings, and that a memory
+            which they share gave to this one: how many under `rows`, and how many of them have
+            another `n`, `alpha` and so on. Empty without any.
     """
 
     inputs: int
@@ -103,6 +106,7 @@ class Summary:
     calibration: float | None = None
     answered: dict[str, float] = field(default_factory=dict)
     mean_radius: float | None = None
+    other_settings: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What `summary.json` holds, in plain types and in this order."""

@@ -5,7 +5,6 @@ sigma differ between inputs, a memory of certified regions (DDRS, section 3.5), 
 differ just as well: a region's answer is that of its own smoothed classifier, whichever that is.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +16,12 @@ from ddrs.proof.stopping import Estimation
 from ddrs.sigma.policy import SigmaPolicy
 from ddrs.smoothing.bases import Bases
 from ddrs.smoothing.estimation import estimate
+from ddrs.smoothing.joint import joint_digest
 from ddrs.smoothing.selection import Selection, check_selection
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
-__all__ = ["Alternatives", "Choice", "joint_digest"]
+__all__ = ["Alternatives", "Choice"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -180,13 +180,6 @@ class Alternatives(Bases):
             rows = np.flatnonzero(choice.classifier == index).tolist()
             counts[rows] = count(self.classifiers[index], rows)
         return counts
-
-
-def joint_digest(digests: Sequence[str]) -> str:
-    """SHA-256 of several classifiers in their order; that of the one where there is one."""
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("\n".join(["candidates", *digests]).encode()).hexdigest()
 
 
 def _largest(radii: Sequence[npt.NDArray[np.float64] | None], inputs: int) -> Ints:

@@ -1,7 +1,5 @@
 """`Cascade`: certificates that hold by themselves, from several noise levels (docs/cascade.md)."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,9 +53,7 @@ class LevelClassifiers(Bases):
     @property
     def digest(self) -> str:
         """SHA-256 of the cascade: of its classifiers, sigmas and p0."""
-        digests = [classifier.digest for classifier in self.by_level]
-        levels = list(zip(digests, self.policy.sigmas, self.policy.thresholds, strict=True))
-        return hashlib.sha256(json.dumps(["cascade", levels]).encode()).hexdigest()
+        return self.policy.joint_digest([classifier.digest for classifier in self.by_level])
 
 
 class Cascade:

@@ -1,5 +1,7 @@
 """The levels of a cascade, as options and records name them."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -86,3 +88,12 @@ class Levels:
                 f"one for each, got {len(values)}"
             )
         return tuple(values) if len(values) == len(self.sigmas) else (values[0],) * len(self.sigmas)
+
+    def joint_digest(self, digests: Sequence[str]) -> str:
+        """SHA-256 of the cascade: of its classifiers, sigmas and p0.
+
+        Args:
+            digests: that of the classifier of each level, or of the one for all.
+        """
+        levels = list(zip(self.per_level(digests), self.sigmas, self.thresholds, strict=True))
+        return hashlib.sha256(json.dumps(["cascade", levels]).encode()).hexdigest()

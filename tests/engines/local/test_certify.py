@@ -451,3 +451,43 @@ def test_abstentions_that_were_stored_and_not_yet_written_are_those_of_an_unbrok
     assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
     with Memory(broken.memory, read_only=True) as memory:
         assert list(memory.abstentions())[: len(tries)] == tries
+
+
+@pytest.mark.parametrize("changed", ["x", "y"])
+def test_data_that_changed_beyond_the_finished_rows_are_refused_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    with np.load(tmp_path / "data.npz") as file:
+        kept = dict(file)
+    other = {name: values.copy() for name, values in kept.items()}
+    other[changed][-1] = (other[changed][-1] + 1) % toy.CLASSES
+    np.savez(tmp_path / "data.npz", **other)
+    with pytest.raises(RunError, match="not those that the run was made for: the data changed"):
+        certify_run(asked, tmp_path / "run", quiet=True)
+    np.savez(tmp_path / "data.npz", **kept)
+    certify_run(asked, tmp_path / "run", quiet=True)
+    np.savez(tmp_path / "data.npz", **other)
+    with pytest.raises(RunError, match="the data changed"):  # nor are they those of its figures
+        certify_run(asked, tmp_path / "run", quiet=True)
+    beyond = replace(asked, limit=11)
+    certify_run(beyond, tmp_path / "eleven", quiet=True)
+    np.savez(tmp_path / "data.npz", **kept)
+    certify_run(beyond, tmp_path / "eleven", quiet=True)  # what it does not certify may change
+
+
+def test_a_run_that_recorded_no_digest_of_its_data_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    asked = job(data, policy="search")
+    stop_half_way(asked, tmp_path / "run", monkeypatch)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert len(config.pop("data_digest")) == 64
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    certify_run(asked, tmp_path / "run", quiet=True)
+    certify_run(asked, tmp_path / "whole", quiet=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+    assert audit_run(tmp_path / "run").ok

@@ -18,7 +18,7 @@ from ddrs.errors import DDRSError, InputError, ModelError, RunError, one_line
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.checks import check_same_inputs, keeps_answer
+from ddrs.jobs.checks import check_same_data, check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
 from ddrs.jobs.null import null_accuracy
 from ddrs.memory.memory import Memory
@@ -67,11 +67,15 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         if calibration is not None:
             policy = replace(cast(Any, policy), calibration=calibration)
         bases = Alternatives(classifiers, policy, job.n0, job.selection)
-    config = CertifyConfig.of(job, bases, inputs)
+    digest = dataset.digest(inputs)
+    config = CertifyConfig.of(job, bases, inputs, digest)
     with Run(out, config) as run:
         if calibration is not None:
             calibration.save(run.path / CALIBRATION)
         finished = read_summary(run.path)
+        if finished is None:
+            check_same_inputs(run.rows(), dataset)  # says which one, where it can
+        check_same_data(run.config.data_digest, digest, dataset.name)
         if finished is not None:
             return finished
         with _open_memory(job, run) as memory:
@@ -163,11 +167,10 @@ def _open_memory(job: CertifyJob, run: Run[CertifyConfig]) -> AbstractContextMan
 
 
 def _check_what_is_done(run: Run[CertifyConfig], dataset: Dataset, memory: Memory | None) -> None:
-    """Refuse to go on with other data, or with a memory that lost an answer of this run."""
-    done = run.rows()
-    check_same_inputs(done, dataset)
+    """Refuse to go on with a memory that lost an answer of this run."""
     if memory is None:
         return
+    done = run.rows()
     if run.config.memory == "memory://":
         _remember_again(done, dataset, memory)
     for row in done:

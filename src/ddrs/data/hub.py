@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face hub, or saved as it saves them."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, find_column, home_of
 from ddrs.data.split import Split
 from ddrs.errors import DataError, one_line
 from ddrs.files import check_file
+from ddrs.online import hub
 
 __all__ = [
     "open_hub",
@@ -51,7 +53,8 @@ def _hub_rows(source: str, split: Split) -> Any:
         early = int(datasets.__version__.partition(".")[0]) < 4
         options = {"trust_remote_code": False} if early else {}
         named = str(path) if path.is_dir() else source
-        return datasets.load_dataset(named, split=split, **options)
+        with nullcontext() if path.is_dir() else hub(f"hf:{source}", DataError):
+            return datasets.load_dataset(named, split=split, **options)
     saved = datasets.load_from_disk(str(path))
     whole = isinstance(saved, datasets.Dataset)
     parts = {str(saved.split or split): saved} if whole else saved

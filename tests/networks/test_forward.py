@@ -219,5 +219,5 @@ def test_classes_are_counted_without_a_trace():
 )
 def test_a_model_that_does_not_fit_is_one_error(model, message):
     with pytest.raises(ModelError, match=message) as caught:
-        count_classes(Forward(model, "fp32"), torch.rand(1, 4))
+        count_classes(Forward(model, "fp32"), torch.rand(1, 4), to_train=True)
     assert "\n" not in str(caught.value)

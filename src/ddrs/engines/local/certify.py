@@ -18,6 +18,7 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.checks import check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.memory import Memory
+from ddrs.networks.forward import Forward, count_classes
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import Run
@@ -65,9 +66,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
 def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
     """The classifiers of a job, tried on one input, and the policy that chooses their sigma."""
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
-    loaded = [
-        models.load(spec, weights, num_classes=dataset.num_classes) for spec, weights in specs
-    ]
+    loaded = [_counted(models.load(spec, weights), job, dataset) for spec, weights in specs]
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
     trained = loaded[0].sigma if loaded[0].noise in (None, job.noise) else None
@@ -89,15 +88,28 @@ def _load_alternatives(job: CertifyJob, dataset: Dataset) -> Alternatives:
     return Alternatives(classifiers, policy, job.n0, job.selection)
 
 
+def _counted(loaded: models.LoadedModel, job: CertifyJob, dataset: Dataset) -> models.LoadedModel:
+    """The model with its number of classes, which one forward pass tells where nothing else does.
+
+    A dataset may have fewer: it says no more than which classes its inputs are of.
+    """
+    if loaded.num_classes is not None:
+        return loaded
+    x = dataset[0][0].unsqueeze(0)
+    classes = count_classes(Forward(loaded.module, job.precision), x)
+    return replace(loaded, num_classes=classes)
+
+
 def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
     """The number of classes, if the models and the dataset can go together."""
-    classes = loaded[0].num_classes or dataset.num_classes
+    classes = loaded[0].num_classes
+    assert classes is not None  # counted by now
     if classes < dataset.num_classes:
         raise ModelError(
             f"{loaded[0].source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
         )
     for each in loaded:
-        if each.num_classes not in (None, classes):
+        if each.num_classes != classes:
             raise ModelError(
                 f"{each.source} has {each.num_classes} classes but {loaded[0].source} has {classes}"
             )

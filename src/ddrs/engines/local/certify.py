@@ -95,7 +95,8 @@ def _counted(loaded: models.LoadedModel, job: CertifyJob, dataset: Dataset) -> m
     """
     if loaded.num_classes is not None:
         return loaded
-    x = dataset[0][0].unsqueeze(0)
+    tensors = [*loaded.module.parameters(), *loaded.module.buffers()]
+    x = dataset[0][0].unsqueeze(0).to(tensors[0].device if tensors else "cpu")
     classes = count_classes(Forward(loaded.module, job.precision), x)
     return replace(loaded, num_classes=classes)
 

@@ -1,6 +1,7 @@
 """Classifiers of other packages: `transformers`, `timm` and `torchvision`, each if installed."""
 
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -54,7 +55,9 @@ def from_transformers(name: str, weights: PathLike | None, num_classes: int | No
     if weights is not None:
         load_weights(model, weights)
     module = Preprocessed(model.float(), settings)
-    return LoadedModel(module, model.config.num_labels)
+    names = tuple(str(model.config.id2label.get(i, "")) for i in range(model.config.num_labels))
+    unnamed = all(re.fullmatch(r"LABEL_\d+|", name) for name in names)
+    return LoadedModel(module, len(names), None if unnamed else names)
 
 
 def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, Fit]:
@@ -101,13 +104,15 @@ def from_torchvision(name: str, weights: PathLike | None, num_classes: int | Non
     """A network of `torchvision` behind its normalisation."""
     models = optional("torchvision.models", "torchvision")
     trained = models.get_model_weights(name).DEFAULT
+    names = tuple(trained.meta["categories"]) if weights is None else None
     classes = len(trained.meta["categories"])
     if weights is None:
         model = models.get_model(name, weights=trained)
     else:
         model, classes = _filled(partial(models.get_model, name, weights=None), weights, classes)
     settings = trained.transforms()
-    return LoadedModel(nn.Sequential(Normalize(settings.mean, settings.std), model), classes)
+    module = nn.Sequential(Normalize(settings.mean, settings.std), model)
+    return LoadedModel(module, classes, names)
 
 
 def _filled(

@@ -79,7 +79,8 @@ class RunError(DDRSError, OSError):
 
 # What other libraries advise to set, so as to run a stranger's code, and what we say instead.
 _INSTEAD = {
-    "weights_only": "it holds more than tensors, and could run code of its own if it were read",
+    "weights_only": "it holds more than tensors, and could run code of its own if it were read: "
+    "save module.state_dict() alone where it was made",
     "allow_pickle": "it holds pickled objects, which could run code of their own if they were read",
     "trust_remote_code": "it needs code that comes with it, and such code is never run",
 }

@@ -23,6 +23,13 @@ def test_hf_classifier_with_half_precision_weights_takes_floats(tmp_path: Path) 
     assert models.load(spec).module(torch.rand(1, 3, 8, 8)).dtype == torch.float32
 
 
+def test_names_of_classes_are_those_of_the_model(tmp_path: Path) -> None:
+    assert models.load(save(tiny_vit(), tmp_path / "a", None)).classes is None  # LABEL_0, LABEL_1
+    model = tiny_vit()
+    model.config.id2label = dict(enumerate("vwxyz"))
+    assert models.load(save(model, tmp_path / "b", None)).classes == tuple("vwxyz")
+
+
 def test_hf_weights_file(tmp_path: Path) -> None:
     other = tiny_vit()
     with torch.no_grad():
@@ -127,15 +134,16 @@ def test_networks_of_other_packages(
     with torch.no_grad():
         torch.testing.assert_close(loaded.module(x), head(6)(normalised(x)))
     assert (loaded.num_classes, loaded.input_shape) == (6, shape)
+    assert loaded.classes == (tuple("abcdef") if form == "torchvision" else None)
     assert stand_ins[1] == ("net", True if form == "timm" else stand_ins[0])
 
     other = head(4)
     nn.init.ones_(other[1].weight)
     torch.save(other.state_dict(), tmp_path / "w.pt")
-    loaded = models.load(f"{form}:net", tmp_path / "w.pt", num_classes=4)
+    loaded = models.load(f"{form}:net", tmp_path / "w.pt", num_classes=99)
     with torch.no_grad():
         torch.testing.assert_close(loaded.module(x), other(normalised(x)))
-    assert loaded.num_classes == 4
+    assert (loaded.num_classes, loaded.classes) == (4, None)
     assert stand_ins[2] == ("net", False if form == "timm" else None)
 
 

@@ -1,3 +1,4 @@
+import copy
 from collections import namedtuple
 
 import pytest
@@ -5,7 +6,14 @@ import torch
 from torch import nn
 
 from ddrs.errors import ModelError
-from ddrs.networks.forward import EagerNetwork, Forward, check_scores, count_classes
+from ddrs.networks.forward import (
+    EagerNetwork,
+    Forward,
+    check_ready,
+    check_scores,
+    count_classes,
+    number_type,
+)
 from support.classifiers import Normalised, Recorder, Returns
 from support.toy_training import same, weights
 
@@ -219,5 +227,47 @@ def test_classes_are_counted_without_a_trace():
 )
 def test_a_model_that_does_not_fit_is_one_error(model, message):
     with pytest.raises(ModelError, match=message) as caught:
-        count_classes(Forward(model, "fp32"), torch.rand(1, 4))
+        count_classes(Forward(model, "fp32"), torch.rand(1, 4), to_train=True)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    "model",
+    [nn.Sequential(nn.Flatten(), nn.Linear(8, 3)), nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten())],
+    ids=["linear", "convolution"],
+)
+def test_a_network_of_another_type_gets_its_inputs_in_it(model, kind):
+    model = copy.deepcopy(model).to(kind)
+    x = torch.rand(4, 2, 2, 2)
+    assert number_type(model) == kind
+    found = Forward(model, "fp32")(x)
+    assert found.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
+    assert torch.allclose(found, model(x.to(kind)).to(found.dtype), rtol=1e-2)
+
+
+def test_a_network_of_several_types_or_none_gets_its_inputs_as_they_are():
+    mixed = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3).double())
+    assert number_type(mixed) == number_type(nn.Flatten()) == torch.float32
+    seen = Returns(lambda x: seen_types.append(x.dtype) or x)
+    seen_types = []
+    Forward(seen, "fp32")(torch.rand(2, 3, dtype=torch.float64))
+    assert seen_types == [torch.float64]
+
+
+def test_float64_inputs_of_a_float32_network_are_said_to_be_so():
+    network = EagerNetwork(nn.Linear(3, 2), 2, "fp32")
+    with pytest.raises(ModelError, match="give it float32 inputs"):
+        network(torch.rand(1, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), "1.weight .* run the model once"),
+        (nn.Linear(3, 2, device="meta"), "weight of the model is on the meta device"),
+    ],
+)
+def test_a_model_without_values_is_refused(model, message):
+    with pytest.raises(ModelError, match=message):
+        check_ready(model)

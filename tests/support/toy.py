@@ -44,6 +44,18 @@ def narrow() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
 
 
+class Wide(Linear):
+    """The toy with ten classes, of which seven never win."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = super().forward(x)
+        return torch.cat([scores, torch.full((len(x), 7), -1e9)], dim=1)
+
+
+def wide() -> Wide:
+    return Wide()
+
+
 def write_inputs(path: Path, count: int = 12, seed: int = 0, **changes: float) -> str:
     """Write a dataset and give its spec; `changes` sets single values, as in `x3=nan`."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face hub, or saved as it saves them."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ddrs.data.reading import IMAGE_COLUMNS, LABEL_COLUMNS, find_column, home_of
 from ddrs.data.split import Split, choose_split, split_of
 from ddrs.errors import DataError, one_line
 from ddrs.files import check_file
+from ddrs.online import hub
 
 __all__ = [
     "open_hub",
@@ -61,7 +63,8 @@ def _hub_parts(source: str, split: Split) -> dict[str, Any]:
         early = int(datasets.__version__.partition(".")[0]) < 4
         options = {"trust_remote_code": False} if early else {}
         named = str(path) if path.is_dir() else source
-        return dict(datasets.load_dataset(named, **options))
+        with nullcontext() if path.is_dir() else hub(f"hf:{source}", DataError):
+            return dict(datasets.load_dataset(named, **options))
     saved = datasets.load_from_disk(str(path))
     if isinstance(saved, datasets.Dataset):
         part = split_of(str(saved.split))

@@ -36,7 +36,7 @@ def null_accuracy(
         radii: radii to give the accuracy at.
 
     Returns:
-        By radius, as `radius_key` writes it; None without labels or for inputs too large to be held.
+        By radius, as `radius_key` writes it; None without labels, or if inputs cannot be held.
     """
     if not dataset.labelled or not rows or len(rows) * np.prod(dataset.shape) > MOST_VALUES:
         return None

@@ -1,19 +1,30 @@
 """Classifiers of other packages: `transformers`, `timm` and `torchvision`, each if installed."""
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ddrs.errors import MissingDependencyError, WeightsError, one_line
+from ddrs.errors import MissingDependencyError, ModelError, WeightsError, one_line
 from ddrs.files import check_file
 from ddrs.models.loaded import LoadedModel
 from ddrs.models.preprocessing import Preprocessed, read_settings
-from ddrs.models.weights import Fit, PathLike, compare, first_few, load_weights, shapes
+from ddrs.models.weights import (
+    Fit,
+    PathLike,
+    compare,
+    first_few,
+    load_weights,
+    read_weights,
+    shapes,
+)
 from ddrs.networks.architectures import Normalize
+from ddrs.online import hub
 
 __all__ = [
     "NO_CODE",
@@ -33,16 +44,20 @@ def from_transformers(name: str, weights: PathLike | None, num_classes: int | No
     """An image classifier of `transformers` behind its image processor."""
     transformers = optional("transformers", "hf")
     source = _source(name)
-    model, report = transformers.AutoModelForImageClassification.from_pretrained(
-        source, output_loading_info=True, **NO_CODE
-    )
+    with _fetching(f"hf:{name}", source):
+        settings = read_settings(source)
+        model, report = transformers.AutoModelForImageClassification.from_pretrained(
+            source, output_loading_info=True, **NO_CODE
+        )
     fresh = [k for k in report["missing_keys"] if not k.endswith("num_batches_tracked")]
     if fresh and weights is None:  # only a warning there, but its outputs would be random
         raise WeightsError(f"hf:{name} holds no trained weights for {first_few(sorted(fresh))}")
     if weights is not None:
         load_weights(model, weights)
-    module = Preprocessed(model.float(), read_settings(source))
-    return LoadedModel(module, model.config.num_labels)
+    module = Preprocessed(model.float(), settings)
+    names = tuple(str(model.config.id2label.get(i, "")) for i in range(model.config.num_labels))
+    unnamed = all(re.fullmatch(r"LABEL_\d+|", name) for name in names)
+    return LoadedModel(module, len(names), None if unnamed else names)
 
 
 def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, Fit]:
@@ -52,7 +67,8 @@ def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, 
     """
     transformers = optional("transformers", "hf")
     source = _source(name)
-    with quiet(transformers):
+    with quiet(transformers), _fetching(f"hf:{name}", source):
+        settings = read_settings(source)
         model, report = transformers.AutoModelForImageClassification.from_pretrained(
             source,
             num_labels=num_classes,
@@ -64,16 +80,17 @@ def start_from_transformers(name: str, num_classes: int) -> tuple[Preprocessed, 
     given = {key: shape for key, shape in own.items() if key not in report["missing_keys"]}
     given |= {key: tuple(shape) for key, shape, _ in report["mismatched_keys"]}
     given |= dict.fromkeys(sorted(report["unexpected_keys"]), ())
-    return Preprocessed(model.float(), read_settings(source)), compare(own, given)
+    return Preprocessed(model.float(), settings), compare(own, given)
 
 
 def from_timm(name: str, weights: PathLike | None, num_classes: int | None) -> LoadedModel:
     """A network of `timm` behind its normalisation."""
     timm = optional("timm", "timm")
-    other = {} if weights is None or num_classes is None else {"num_classes": num_classes}
-    model = timm.create_model(name, pretrained=weights is None, **other)
-    if weights is not None:
-        load_weights(model, weights)
+    if weights is None:
+        with hub(f"timm:{name}", ModelError):
+            model = timm.create_model(name, pretrained=True)
+    else:
+        model = _filled(partial(timm.create_model, name, pretrained=False), weights)[0]
     settings = timm.data.resolve_model_data_config(model)
     fixed = model.pretrained_cfg.get("fixed_input_size", False)
     return LoadedModel(
@@ -87,15 +104,45 @@ def from_torchvision(name: str, weights: PathLike | None, num_classes: int | Non
     """A network of `torchvision` behind its normalisation."""
     models = optional("torchvision.models", "torchvision")
     trained = models.get_model_weights(name).DEFAULT
+    names = tuple(trained.meta["categories"]) if weights is None else None
     classes = len(trained.meta["categories"])
     if weights is None:
         model = models.get_model(name, weights=trained)
     else:
-        classes = classes if num_classes is None else num_classes
-        model = models.get_model(name, weights=None, num_classes=classes)
-        load_weights(model, weights)
+        model, classes = _filled(partial(models.get_model, name, weights=None), weights, classes)
     settings = trained.transforms()
-    return LoadedModel(nn.Sequential(Normalize(settings.mean, settings.std), model), classes)
+    module = nn.Sequential(Normalize(settings.mean, settings.std), model)
+    return LoadedModel(module, classes, names)
+
+
+def _filled(
+    make: Callable[..., Any], weights: PathLike, classes: int | None = None
+) -> tuple[nn.Module, int]:
+    """A network with the weights of a file, and its number of classes, which is the file's.
+
+    Args:
+        make: makes the network, with another number of classes if it is given `num_classes`.
+        weights: the file.
+        classes: how many it has of itself; by default what its `num_classes` says.
+    """
+    model = make()
+    classes = int(model.num_classes) if classes is None else classes
+    own, given = shapes(model.state_dict()), shapes(read_weights(model, weights))
+    heads = {
+        given[key][0]
+        for key, shape in own.items()
+        if given.get(key, shape) != shape and (shape[0], given[key][1:]) == (classes, shape[1:])
+    }
+    if len(heads) == 1:
+        (classes,) = heads
+        model = make(num_classes=classes)
+    load_weights(model, weights)
+    return model, classes
+
+
+def _fetching(spec: str, source: str) -> AbstractContextManager[None]:
+    """For a model that is not in a directory: what to do where the hub cannot be reached."""
+    return nullcontext() if Path(source).is_dir() else hub(spec, ModelError)
 
 
 def _source(name: str) -> str:

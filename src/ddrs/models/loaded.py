@@ -20,6 +20,7 @@ class LoadedModel:
     Attributes:
         module: maps `[batch, *shape]` floats in [0, 1] to logits `[batch, num_classes]`.
         num_classes: length of the output, where it is known.
+        classes: name of each class, where it is known; several for one are separated by commas.
         sigma: sigma of the noise that the model was trained with, where it is known.
         noise: `"gaussian"` or `"uniform"`, the noise that `sigma` belongs to.
         input_shape: the shape that inputs must have, where there is only one.
@@ -28,6 +29,7 @@ class LoadedModel:
 
     module: nn.Module
     num_classes: int | None = None
+    classes: tuple[str, ...] | None = None
     sigma: float | None = None
     noise: str | None = None
     input_shape: tuple[int, ...] | None = None

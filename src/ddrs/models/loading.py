@@ -58,8 +58,12 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
     elif spec in ARCHITECTURES:
         if weights is None:
             raise ConfigurationError(f"{spec} comes without weights: give a weights file")
-        biases = read_state(Path(weights).expanduser()).get("linear.bias")
-        loaded = from_architecture(spec, weights, 10 if biases is None else len(biases))
+        biases = [
+            len(value)
+            for key, value in read_state(Path(weights).expanduser()).items()
+            if key.endswith("linear.bias")
+        ]
+        loaded = from_architecture(spec, weights, biases[0] if len(biases) == 1 else 10)
     elif spec and Path(spec).expanduser().is_dir():
         loaded = from_run(Path(spec).expanduser(), weights)
     else:

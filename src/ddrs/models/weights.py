@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ddrs.errors import DDRSError, WeightsError, one_line
 from ddrs.files import check_file
+from ddrs.models.checkpoints import SAFE, found_state, renamed
 
 __all__ = [
     "SUFFIXES",
@@ -80,7 +81,8 @@ def load_weights(module: nn.Module, path: PathLike) -> None:
     Args:
         module: the module to fill, in place.
         path: `.safetensors`, or a `.pt`, `.pth` or `.bin` file of `torch.save` that holds a state
-            dict, bare or under `state_dict`, with or without the `module.` of `DataParallel`.
+            dict, bare or as training scripts keep it (`models.checkpoints`): under `state_dict`,
+            `model` or `net`, say, beside settings and scores, and with the prefixes of wrappers.
 
     Raises:
         WeightsError: the file is missing or damaged, or its keys or shapes are not the module's.
@@ -98,10 +100,7 @@ def read_weights(module: nn.Module, path: PathLike) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing or damaged.
     """
-    own, given = module.state_dict(), read_state(Path(path).expanduser())
-    if all(key.startswith("module.") for key in given) and not set(given) & set(own):
-        given = {key.removeprefix("module."): value for key, value in given.items()}
-    return given
+    return renamed(read_state(Path(path).expanduser()), module.state_dict().keys())
 
 
 def shapes(state: Mapping[str, Tensor]) -> Shapes:
@@ -138,9 +137,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state: Any = load_file(path)
+            saved: Any = load_file(path)
         elif path.suffix in SUFFIXES:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(SAFE):
+                saved = torch.load(path, map_location="cpu", weights_only=True)
         else:
             raise WeightsError(f"{path}: weights are .safetensors, .pt, .pth or .bin files")
     except FileNotFoundError as error:
@@ -149,11 +149,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise WeightsError(f"{path} cannot be read: {one_line(error)}") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
+    state = found_state(saved)
+    if state is None:
         raise WeightsError(f"{path} holds no state dict: save module.state_dict()")
     return state
 

@@ -5,12 +5,21 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ddrs.errors import ModelError, one_line
 from ddrs.networks.frozen import frozen
 from ddrs.networks.precision import Precision
 
-__all__ = ["EagerNetwork", "Forward", "Network", "check_scores", "count_classes"]
+__all__ = [
+    "EagerNetwork",
+    "Forward",
+    "Network",
+    "check_ready",
+    "check_scores",
+    "count_classes",
+    "number_type",
+]
 
 Key = TypeVar("Key")
 
@@ -43,10 +52,17 @@ class Forward(nn.Module):
         self._bf16 = precision == "bf16"
         # Convolutions on a CPU are a third faster and more in this layout, and a tenth in training.
         self._channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules())
+        self._cast = number_type(model)
         self._settled = False  # whether the model has been seen to take that layout
 
     def forward(self, x: Tensor) -> object:
-        """What the model gives for `[batch, *input]`; scores in half precision become float32."""
+        """What the model gives for `[batch, *input]`; scores in half precision become float32.
+
+        A network whose weights are all of another floating type than float32 gets its inputs in
+        that type: the cast is part of the classifier, and its noise was added before.
+        """
+        if self._cast != torch.float32 and x.is_floating_point():
+            x = x.to(self._cast)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
             scores = self._run(x)
         if isinstance(scores, Tensor) and scores.dtype in (torch.float16, torch.bfloat16):
@@ -101,9 +117,10 @@ class EagerNetwork:
         try:
             scores = self._forward(batch)
         except Exception as error:
+            hint = "; give it float32 inputs" if batch.dtype == torch.float64 else ""
             raise ModelError(
                 f"the model failed on a {batch.dtype} batch of shape {list(batch.shape)}: "
-                f"{one_line(error)}"
+                f"{one_line(error)}{hint}"
             ) from error
         return check_scores(scores, len(batch), self._num_classes)
 
@@ -135,8 +152,30 @@ def check_scores(scores: object, rows: int, num_classes: int) -> Tensor:
     return scores
 
 
-def count_classes(network: nn.Module, x: Tensor) -> int:
-    """The number of scores that a network to be trained gives for inputs like `x`.
+def number_type(model: nn.Module) -> torch.dtype:
+    """The floating type of a model's weights; float32 where it has none, or several."""
+    types = {value.dtype for value in model.parameters() if value.is_floating_point()}
+    return types.pop() if len(types) == 1 else torch.float32
+
+
+def check_ready(model: nn.Module) -> None:
+    """Refuse a model whose weights have no values yet.
+
+    Raises:
+        ModelError: it has lazy modules that never ran, or weights on the meta device.
+    """
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(value):
+            raise ModelError(
+                f"{name} of the model has no shape yet, as its lazy module never ran: run the "
+                "model once on a batch of inputs"
+            )
+        if value.device.type == "meta":
+            raise ModelError(f"{name} of the model is on the meta device: load its weights")
+
+
+def count_classes(network: nn.Module, x: Tensor, *, to_train: bool = False) -> int:
+    """The number of scores that a network gives for inputs like `x`.
 
     The network is only looked at: its weights, buffers and mode stay as they are. As this is its
     first pass, it also settles the memory layout.
@@ -144,11 +183,12 @@ def count_classes(network: nn.Module, x: Tensor) -> int:
     Args:
         network: the `Forward` of a model.
         x: `[batch, *input]` inputs.
+        to_train: whether it must have weights to train, and scores with a gradient.
 
     Raises:
-        ModelError: it has no weights to train, fails, or does not return one score per class.
+        ModelError: it fails, does not return one score per class, or cannot be trained.
     """
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if to_train and not any(parameter.requires_grad for parameter in network.parameters()):
         raise ModelError("the model has no weights that can be trained")
     try:
         with frozen(network) as model, torch.no_grad():
@@ -164,7 +204,7 @@ def count_classes(network: nn.Module, x: Tensor) -> int:
         raise ModelError(f"{must} {fault}")
     if scores.ndim != 2 or len(scores) != len(x) or scores.shape[1] < 2:
         raise ModelError(f"{must} {list(scores.shape)} for a batch of {len(x)}")
-    if not scores.is_floating_point():
+    if to_train and not scores.is_floating_point():
         raise ModelError(f"{must} {scores.dtype}, which has no gradient: return floats")
     return int(scores.shape[1])
 

@@ -128,7 +128,8 @@ class Trainer:
                 "flips and crops are for images [channels, height, width], but the inputs have the "
                 f"shape {list(first.shape[1:])}: train without augment"
             )
-        self.store = ExampleStore(examples, count_classes(self.network, first))
+        classes = count_classes(self.network, first, to_train=True)
+        self.store = ExampleStore(examples, classes)
         self.state = TrainingState.start(model, config, examples=len(examples), steps=steps)
 
     def run(

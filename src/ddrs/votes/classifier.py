@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ddrs.errors import ConfigurationError, ModelError
 from ddrs.networks.compiled import CompiledNetwork, check_compilable
-from ddrs.networks.forward import EagerNetwork, Network
+from ddrs.networks.forward import EagerNetwork, Network, check_ready, number_type
 from ddrs.networks.frozen import check_frozen
 from ddrs.networks.identity import Identity, check_identity, identify
 from ddrs.networks.independence import ROWS, check_independent, unchanged_buffers
@@ -59,7 +59,7 @@ class NoisyClassifier:
 
     Raises:
         ConfigurationError: an argument that can never work.
-        ModelError: the model keeps what has no digest.
+        ModelError: weights of the model have no values yet, or it keeps what has no digest.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class NoisyClassifier:
             raise ConfigurationError(
                 f"precision must be one of {get_args(Precision)}, got {precision!r}"
             )
+        check_ready(model)
         self.model = model
         self.num_classes = num_classes
         self.noise = noise
@@ -213,8 +214,14 @@ class NoisyClassifier:
             return found
 
         with unchanged_buffers(self.model):
-            check_independent(scores, noisy.to(self.device, inputs.x.dtype), self.precision)
+            check_independent(scores, noisy.to(self.device, inputs.x.dtype), self._arithmetic)
         seen.add(key)
+
+    @property
+    def _arithmetic(self) -> Precision:
+        """The precision that scores are computed in, by the option or by the weights' type."""
+        low = number_type(self.model) in (torch.float16, torch.bfloat16)
+        return "bf16" if low else self.precision
 
     def _network(self, shape: tuple[int, ...]) -> Network:
         if not self.compile:

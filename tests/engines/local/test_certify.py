@@ -368,9 +368,19 @@ def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> 
     data = toy.write_inputs(tmp_path / "data.npz")
     with pytest.raises(DataError):
         certify_run(job("npz:missing.npz"), tmp_path / "run", quiet=True)
-    with pytest.raises(ModelError, match=r"\[1, 3\].*got \[1, 2\]"):
+    with pytest.raises(ModelError, match=r"narrow has 2 classes but npz:.* has 3"):
         certify_run(job(data, model="py:support.toy:narrow"), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_may_have_more_classes_than_the_data(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    summary = certify_run(job(data, model="py:support.toy:wide"), tmp_path / "wide", quiet=True)
+    assert json.loads((tmp_path / "wide" / "config.json").read_text())["num_classes"] == 10
+    plain = certify_run(job(data), tmp_path / "plain", quiet=True)
+    assert summary.clean_accuracy == plain.clean_accuracy == 1
+    radii = [[row["radius"] for row in rows(tmp_path / run)] for run in ("wide", "plain")]
+    assert radii[0] == radii[1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
-from ddrs.errors import DDRSError, InputError, ModelError, RunError, one_line
+from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
@@ -22,6 +22,7 @@ from ddrs.jobs.checks import check_same_data, check_same_inputs, keeps_answer
 from ddrs.jobs.config import CertifyConfig
 from ddrs.jobs.null import null_accuracy
 from ddrs.memory.memory import Memory
+from ddrs.networks.forward import Forward, count_classes
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES
 from ddrs.runs.directory import Run
@@ -97,10 +98,7 @@ def load_classifiers(
         DDRSError: one cannot be loaded, or does not go with the data.
     """
     specs = [(job.model, job.weights), *((spec, None) for spec in job.alternatives)]
-    loaded = [
-        models.load(spec, weights, num_classes=dataset.num_classes or None)
-        for spec, weights in specs
-    ]
+    loaded = [_counted(models.load(spec, weights), job, dataset) for spec, weights in specs]
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
     trained = [each.sigma if each.noise in (None, job.noise) else None for each in loaded]
@@ -122,17 +120,31 @@ def load_classifiers(
     return classifiers, trained
 
 
+def _counted(
+    loaded: models.LoadedModel, job: CertifyJob | CalibrateJob, dataset: Dataset
+) -> models.LoadedModel:
+    """The model with its number of classes, which one forward pass tells where nothing else does.
+
+    A dataset may have fewer: it says no more than which classes its inputs are of.
+    """
+    if loaded.num_classes is not None:
+        return loaded
+    tensors = [*loaded.module.parameters(), *loaded.module.buffers()]
+    x = dataset[0][0].unsqueeze(0).to(tensors[0].device if tensors else "cpu")
+    classes = count_classes(Forward(loaded.module, job.precision), x)
+    return replace(loaded, num_classes=classes)
+
+
 def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
     """The number of classes, if the models and the dataset can go together."""
-    classes = loaded[0].num_classes or dataset.num_classes
-    if not classes:
-        classes = _length_of_output(loaded[0], dataset[0][0])
+    classes = loaded[0].num_classes
+    assert classes is not None  # counted by now
     if classes < dataset.num_classes:
         raise ModelError(
             f"{loaded[0].source} has {classes} classes but {dataset.name} has {dataset.num_classes}"
         )
     for each in loaded:
-        if each.num_classes not in (None, classes):
+        if each.num_classes != classes:
             raise ModelError(
                 f"{each.source} has {each.num_classes} classes but {loaded[0].source} has {classes}"
             )
@@ -142,18 +154,6 @@ def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
                 f"{dataset.name} have {list(dataset.shape)}"
             )
     return classes
-
-
-def _length_of_output(loaded: models.LoadedModel, x: torch.Tensor) -> int:
-    """How many classes a network has that does not say it, for data that does not either."""
-    with frozen(loaded.module) as network, torch.no_grad():
-        try:
-            return int(network(x.unsqueeze(0)).shape[1])
-        except Exception as error:
-            raise ModelError(
-                f"{loaded.source} does not give scores for an input of shape {list(x.shape)}: "
-                f"{one_line(error)}"
-            ) from error
 
 
 def _open_memory(job: CertifyJob, run: Run[CertifyConfig]) -> AbstractContextManager[Memory | None]:

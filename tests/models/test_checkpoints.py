@@ -71,7 +71,9 @@ class Config:
     """A class of a training script."""
 
 
-@pytest.mark.parametrize("held", [Config(), nn.Linear(2, 2), np.array([1.0, 2.0])], ids=str)
+@pytest.mark.parametrize(
+    "held", [Config(), nn.Linear(2, 2), np.array([1.0, 2.0])], ids=["object", "module", "array"]
+)
 def test_what_could_run_code_is_not_read(tmp_path: Path, held: Any) -> None:
     torch.save({"config": held, "state_dict": STATE}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"save module\.state_dict\(\) alone where it was made"):

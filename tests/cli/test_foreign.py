@@ -171,11 +171,12 @@ def test_an_audit_cannot_be_made_to_erase_what_it_says(
     pq.write_table(table, path / "certificates.parquet")
     _, out, err = run(capsys, "audit", str(path))
     assert_plain(out + err)
-    *violations, last = out.splitlines()
-    assert all(line.startswith("violation: ") for line in violations)
+    *lines, last = out.splitlines()
+    violations = [line for line in lines if line.startswith("violation: ")]
+    assert all(line.startswith("note: ") for line in lines if line not in violations)
     assert len(violations) >= len(table)
     assert last.endswith(f"{len(violations)} violations")
-    assert all(len(line) <= 2000 for line in violations)
+    assert all(len(line) <= 2000 for line in lines)
 
 
 @pytest.mark.parametrize("keys", [("norm",), ("model_digest", "noise")], ids=" ".join)

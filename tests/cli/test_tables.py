@@ -39,6 +39,7 @@ def test_statistics_are_aligned_and_say_what_was_lost() -> None:
         "noise: gaussian",
         "model digest: 5e1f",
         f"head: 3 entries, chain {found.head.chain}",
+        "head of the abstentions: 0, chain -",
     ]
 
 
@@ -46,7 +47,7 @@ def test_an_empty_memory_has_a_table_too() -> None:
     with Memory("memory://", "l1") as memory:
         text = statistics_table(statistics(memory))
     assert "norm: l1" in text
-    assert text.endswith("head: 0 entries, chain -")
+    assert text.endswith("head: 0 entries, chain -\nhead of the abstentions: 0, chain -")
 
 
 @pytest.mark.parametrize("remembered", [True, False])

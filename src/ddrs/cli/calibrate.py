@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddrs.cli.options import given_options, options_of, read_options, takes
+from ddrs.cli.terminal import say_lines
 from ddrs.display.markdown import table
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.calibrate import CalibrateJob
@@ -49,7 +50,7 @@ def calibrate(
         for one in found.models
     ]
     names = ["network", "training noise", "largest sigma", "95 % interval", "looked up to"]
-    typer.echo(f"{table(names, rows)}\n\n{calibration_text(found)}")
+    say_lines(f"{table(names, rows)}\n\n{calibration_text(found)}")
 
 
 def calibration_text(found: "Calibration") -> str:

@@ -9,6 +9,7 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
 from ddrs.noise.streams import check_seed
+from ddrs.votes.batching import check_batch_size
 
 __all__ = ["INPUTS", "CalibrateJob"]
 
@@ -80,3 +81,4 @@ class CalibrateJob:
                 f"inputs and votes must be at least 1, got {self.inputs} and {self.votes}"
             )
         check_seed(self.seed)
+        check_batch_size(self.batch_size)

@@ -27,6 +27,7 @@ from ddrs.proof.stopping import Estimation, StoppingRule, stopping_rule
 from ddrs.sigma.policy import INITIAL_OPTION
 from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.selection import Selection, check_selection
+from ddrs.votes.batching import check_batch_size
 
 __all__ = ["CertifyJob"]
 
@@ -190,6 +191,7 @@ class CertifyJob:
             raise ConfigurationError(f"n0 must be at least 1 vote, got n0={self.n0}")
         if self.seed is not None:
             check_seed(self.seed)
+        check_batch_size(self.batch_size)
         self.estimation.check_possible()
         _ = self.preparation  # refuse a size that no image can have
         if self.alternatives and self.policy == "fixed":

@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Iterable
 from math import prod
 
-__all__ = ["Backlog", "BatchSize"]
+from ddrs.errors import ConfigurationError
+
+__all__ = ["Backlog", "BatchSize", "check_batch_size"]
 
 # Features of the first batch: the activations of small networks then stay in the caches.
 FIRST_ELEMENTS = 3 * 2**17
@@ -13,6 +15,16 @@ LEAST_ROWS, MOST_ROWS = 4, 2048
 
 ROUND_SECONDS = 0.1  # one measurement; long enough to be steady
 SEARCH_SECONDS = 1.5  # all of them
+
+
+def check_batch_size(rows: object) -> None:
+    """Refuse what is neither `"auto"` nor a number of rows.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if rows != "auto" and (not isinstance(rows, int) or rows < 1):
+        raise ConfigurationError(f'batch_size must be "auto" or at least 1, got {rows!r}')
 
 
 class Backlog:

@@ -23,7 +23,7 @@ from ddrs.networks.identity import Identity, check_identity, identify
 from ddrs.networks.independence import ROWS, check_independent, unchanged_buffers
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Noise
-from ddrs.votes.batching import Backlog, BatchSize
+from ddrs.votes.batching import Backlog, BatchSize, check_batch_size
 from ddrs.votes.requests import Inputs, VoteRequest
 
 __all__ = ["NoisyClassifier"]
@@ -79,8 +79,7 @@ class NoisyClassifier:
             )
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ConfigurationError(f"num_classes must be at least 2, got {num_classes!r}")
-        if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
-            raise ConfigurationError(f'batch_size must be "auto" or at least 1, got {batch_size!r}')
+        check_batch_size(batch_size)
         if precision not in get_args(Precision):
             raise ConfigurationError(
                 f"precision must be one of {get_args(Precision)}, got {precision!r}"

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from ddrs import data
 from ddrs.data.dataset import checked
+from ddrs.data.labels import read_labels
 from ddrs.errors import DataError
 from support.pictures import COLOUR, LABELS, assert_holds, png, write_parquet
 
@@ -48,7 +49,8 @@ def test_a_digest_tells_labels_and_inputs_apart(monkeypatch: pytest.MonkeyPatch)
     y = np.arange(6) % 3
 
     def digest(x: np.ndarray, y: np.ndarray, inputs: int = 6) -> str:
-        return checked("d", "test", y, lambda index: torch.from_numpy(x[index])).digest(inputs)
+        labels = read_labels("d", y)
+        return checked("d", "test", labels, lambda index: torch.from_numpy(x[index])).digest(inputs)
 
     def changed(values: np.ndarray, index: int) -> np.ndarray:
         return np.concatenate(

@@ -64,7 +64,7 @@ def test_what_the_memory_did_is_told_by_kind(folder):
 
 def test_other_orders_are_kept_for_where_the_inputs_are_not(folder, monkeypatch):
     spread = Range(0.5, 0.25, 0.5, 0.75)
-    made = OrderStudy(3, 8, 5, True, {0.5: spread}, spread, 1, 2, 4)
+    made = OrderStudy(3, 8, 5, True, True, {0.5: spread}, spread, 1, 2, 4)
     monkeypatch.setattr(probed, "reorder", lambda *_, **__: made)
     told = "In 3 shuffled orders (seed 8), each with a fresh memory, 1 of the inputs change class"
     text, _ = probed.stream_section(folder, OPTIONS)

@@ -165,7 +165,7 @@ def test_a_cascade_needs_no_memory_and_as_many_classifiers_as_levels_or_one() ->
         ({"memory": "run"}, "needs no memory"),
         ({"sigma": 0.5}, "takes --sigmas"),
         ({"settings": {}}, "give --sigmas"),
-        ({"selection": "all"}, "all select"),
+        ({"selection": "all"}, "adds up several"),
         ({"alternatives": ("a", "b")}, "one for each"),
         ({"settings": {"sigmas": (0.25, 0.5)}}, "fall"),
         ({"settings": {**settings, "p0": (0.4,)}}, "p0 must be from 0.5"),

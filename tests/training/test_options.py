@@ -13,6 +13,7 @@ DESCRIBED = [
     for kind in (TrainingConfig, DataDependent, *POLICIES.values())
     for field in fields(kind)
     if field.name != "nesterov"  # presets alone set it
+    if field.name != "calibration"  # a file of the job, read by then
 ]
 
 

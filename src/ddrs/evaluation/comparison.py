@@ -386,7 +386,7 @@ def _cells(one: Comparison) -> dict[str, str]:
 
 def _worth_cells(one: Comparison) -> Iterator[dict[str, str]]:
     """The lines below a run that chose sigma by input; as `_cells`."""
-    if not one.varied:
+    if not one.varied or not one.labelled:
         return
     empty = dict.fromkeys(_cells(one), "")
     lines = {"discounted": one.discounted, "wrong": one.wrong, "null": one.null}

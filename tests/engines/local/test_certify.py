@@ -200,7 +200,8 @@ def test_killed_and_resumed_gives_what_an_unbroken_run_gives(tmp_path: Path, pol
         "py:support.toy:linear",
     ]
     command += ["--sigma", "0.5", "--n", "400", "--alpha", "0.01", "--seed", "1"]
-    command += ["--policy", policy, "--batch-size", "40", "--out", str(tmp_path / "broken")]
+    command += ["--policy", policy, "--calibration", "none", "--batch-size", "40"]
+    command += ["--out", str(tmp_path / "broken")]
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "TOY_SECONDS": "0.01"}
     journal = tmp_path / "broken" / "certificates.partial"
     for lines in (1, 4):  # killed twice

@@ -14,6 +14,7 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
+from ddrs.engines.local.labels import label_classes
 from ddrs.errors import DDRSError, InputError, ModelError, RunError
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
@@ -56,7 +57,10 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
     dataset = data.load(job.data, job.split, job.preparation)
     job = as_calibrated(job, out)
     inputs = min(len(dataset), job.limit or len(dataset))
-    classifiers, trained = load_classifiers(job, dataset)
+    classifiers, trained, names = load_classifiers(job, dataset)
+    classes = label_classes(job, dataset, names, classifiers[0].num_classes, out)
+    if classes is not None:
+        dataset = dataset.renumbered(classes, classifiers[0].num_classes)
     policy = job.build_policy(trained[0])
     calibration = None
     bases: Alternatives | LevelClassifiers
@@ -69,7 +73,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             policy = replace(cast(Any, policy), calibration=calibration)
         bases = Alternatives(classifiers, policy, job.n0, job.selection)
     digest = dataset.digest(inputs)
-    config = CertifyConfig.of(job, bases, inputs, digest)
+    config = CertifyConfig.of(job, bases, inputs, digest, classes)
     with Run(out, config) as run:
         if calibration is not None:
             calibration.save(run.path / CALIBRATION)
@@ -91,8 +95,10 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
 
 def load_classifiers(
     job: CertifyJob | CalibrateJob, dataset: Dataset
-) -> tuple[list[NoisyClassifier], list[float | None]]:
-    """The classifiers of a job, tried on one input, and the noise that each was trained with.
+) -> tuple[list[NoisyClassifier], list[float | None], list[tuple[str, ...] | None]]:
+    """The classifiers of a job, tried on one input.
+
+    With them come the noise that each was trained with, and the names of its classes.
 
     Raises:
         DDRSError: one cannot be loaded, or does not go with the data.
@@ -117,7 +123,7 @@ def load_classifiers(
     for classifier in classifiers:
         with frozen(classifier.model):
             classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
-    return classifiers, trained
+    return classifiers, trained, [each.classes for each in loaded]
 
 
 def _counted(

@@ -1,6 +1,7 @@
 """Certify a dataset into a run directory."""
 
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,7 +16,8 @@ from ddrs.display.progress import ProgressBar
 from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
 from ddrs.engines.local.labels import label_classes
-from ddrs.errors import DDRSError, InputError, ModelError, RunError
+from ddrs.errors import DDRSError, DDRSWarning, InputError, ModelError, RunError
+from ddrs.evaluation.chance import chance_note
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
@@ -53,6 +55,10 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
 
     Raises:
         DDRSError: nothing was skipped and every row before the error is kept.
+
+    Warns:
+        DDRSWarning: nothing says which classes the labels are, or answers without noise are near
+            chance.
     """
     dataset = data.load(job.data, job.split, job.preparation)
     job = as_calibrated(job, out)
@@ -82,6 +88,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             check_same_inputs(run.rows(), dataset)  # says which one, where it can
         check_same_data(run.config.data_digest, digest, dataset.name)
         if finished is not None:
+            _note_chance(run)
             return finished
         with _open_memory(job, run) as memory:
             smoothed = run.config.classifier(bases.classifiers, memory)
@@ -90,6 +97,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             entries = None if memory is None else len(memory)
         summary = _summary(run, entries, dataset)
         run.finish(summary)
+        _note_chance(run)
         return summary
 
 
@@ -251,6 +259,12 @@ def _certify_group(
             indices, examples, clean, certificates, strict=True
         )
     ]
+
+
+def _note_chance(run: Run[CertifyConfig]) -> None:
+    note = chance_note(run.rows(), run.config.num_classes)
+    if note is not None:
+        warnings.warn(note, DDRSWarning, stacklevel=3)
 
 
 def _summary(run: Run[CertifyConfig], memory_entries: int | None, dataset: Dataset) -> Summary:

@@ -36,6 +36,9 @@ COMPARABLE = frozenset(
 """The types of scores of which torch finds the largest."""
 
 
+DYNAMIC = "torch.ao.nn.quantized.dynamic"  # a row alone may have the largest values: no test tells
+
+
 class Forward(nn.Module):
     """A model, run in one precision and in the memory layout that suits it; differentiable.
 
@@ -159,11 +162,19 @@ def number_type(model: nn.Module) -> torch.dtype:
 
 
 def check_ready(model: nn.Module) -> None:
-    """Refuse a model whose weights have no values yet.
+    """Refuse a model whose weights have no values yet, or whose rows share a scale.
 
     Raises:
-        ModelError: it has lazy modules that never ran, or weights on the meta device.
+        ModelError: it has lazy modules that never ran, weights on the meta device, or modules that
+            are quantised dynamically.
     """
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith(DYNAMIC):
+            raise ModelError(
+                f"{name or 'the model'} is quantised dynamically, by the largest values of a whole "
+                "batch, but votes must be independent: certify the network that it was made of, or "
+                "quantise that statically"
+            )
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(value):
             raise ModelError(

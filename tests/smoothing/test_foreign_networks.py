@@ -268,12 +268,26 @@ def test_a_foreign_network_is_certified_as_by_a_plain_loop(name: str) -> None:
         assert lower > 0.5
 
 
-def test_rows_that_share_the_scale_of_their_batch_are_refused() -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda model: model,
+        lambda model: torch.jit.trace(model, X),
+        lambda model: torch.jit.freeze(torch.jit.trace(model, X)),
+        lambda model: nn.Sequential(nn.Identity(), torch.jit.script(model)),
+        torch.fx.symbolic_trace,
+    ],
+)
+def test_rows_that_share_the_scale_of_their_batch_are_refused(
+    form: Callable[[nn.Module], nn.Module],
+) -> None:
     """Where one row has the largest values, it is scored alone as in company."""
     model = quietly(
-        lambda: torch.ao.quantization.quantize_dynamic(made(Dense), {nn.Linear}, torch.qint8)
+        lambda: form(
+            torch.ao.quantization.quantize_dynamic(made(Dense), {nn.Linear}, dtype=torch.qint8)
+        )
     )
-    with pytest.raises(ModelError, match=r"head is quantised dynamically.*statically"):
+    with pytest.raises(ModelError, match=r"quantised dynamically.*statically"):
         smoothed(model).certify(X)
 
 

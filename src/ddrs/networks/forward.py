@@ -1,6 +1,8 @@
 """How a network is run: in which memory layout and arithmetic, batch by batch, checked."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import torch
@@ -36,7 +38,11 @@ COMPARABLE = frozenset(
 """The types of scores of which torch finds the largest."""
 
 
-DYNAMIC = "torch.ao.nn.quantized.dynamic"  # a row alone may have the largest values: no test tells
+# Quantised by the range of a whole batch. One row may have all of it, so no test of rows tells.
+DYNAMIC_MODULES = "torch.ao.nn.quantized.dynamic"
+DYNAMIC_CALLS = re.compile(
+    r"quantized(::|\.)\w*_dynamic|::quantized_(lstm|gru)|choose_qparams(_symmetric)?\.tensor"
+)
 
 
 class Forward(nn.Module):
@@ -169,10 +175,12 @@ def check_ready(model: nn.Module) -> None:
             are quantised dynamically.
     """
     for name, module in model.named_modules():
-        if type(module).__module__.startswith(DYNAMIC):
+        if type(module).__module__.startswith(DYNAMIC_MODULES) or (
+            DYNAMIC_CALLS.search(_program(module)) is not None
+        ):
             raise ModelError(
-                f"{name or 'the model'} is quantised dynamically, by the largest values of a whole "
-                "batch, but votes must be independent: certify the network that it was made of, or "
+                f"{name or 'the model'} is quantised dynamically, by the range of a whole batch, "
+                " but votes must be independent: certify the network that it was made of, or "
                 "quantise that statically"
             )
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
@@ -183,6 +191,16 @@ def check_ready(model: nn.Module) -> None:
             )
         if value.device.type == "meta":
             raise ModelError(f"{name} of the model is on the meta device: load its weights")
+
+
+def _program(module: nn.Module) -> str:
+    """The text of a program of TorchScript or of a graph; empty for what is none."""
+    if isinstance(module, torch.fx.GraphModule):
+        return str(module.code)
+    if isinstance(module, torch.jit.ScriptModule):
+        with suppress(RuntimeError):  # it has no forward
+            return str(module.graph)
+    return ""
 
 
 def count_classes(network: nn.Module, x: Tensor, *, to_train: bool = False) -> int:

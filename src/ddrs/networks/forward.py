@@ -180,7 +180,7 @@ def check_ready(model: nn.Module) -> None:
         ):
             raise ModelError(
                 f"{name or 'the model'} is quantised dynamically, by the range of a whole batch, "
-                " but votes must be independent: certify the network that it was made of, or "
+                "but votes must be independent: certify the network that it was made of, or "
                 "quantise that statically"
             )
     for name, value in [*model.named_parameters(), *model.named_buffers()]:

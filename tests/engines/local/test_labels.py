@@ -130,7 +130,7 @@ def test_a_run_on_some_of_the_classes_is_right_from_its_rows_to_its_audit(
 ) -> None:
     spec, model = photographs
     out = tmp_path / "run"
-    settings: dict[str, Any] = {"sigma": 0.1, "n": 50, "seed": 1, "policy": "search"}
+    settings: dict[str, Any] = {"sigma": 0.1, "n": 50, "seed": 1, "policy": "search", "crop": 6}
     settings["settings"] = {"votes": 40}
     asked = CertifyJob(spec, model, **settings)
     summary = certify_run(asked, out, quiet=True)

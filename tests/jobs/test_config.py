@@ -51,7 +51,7 @@ JOBS = [
     CertifyJob(
         "digits", "m", alternatives=("a", "b"), policy="search", sigma=0.25,
         settings={"votes": 500}, selection="all", at_radii=(0.0, 0.1, 1 / 3),
-        rgb=False, resize=32, crop=24,
+        rgb=False, resize=32, crop=24, class_map="a map.json",
     ),
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="search", sigma=0.25,
@@ -231,6 +231,17 @@ def test_the_command_has_what_is_done_to_images(job: CertifyJob, words: list[str
     flags = ("--rgb", "--gray", "--resize 32", "--crop 24")
     assert [flag for flag in flags if f" {flag} " in command] == words
     assert "/--" not in command
+
+
+def test_classes_are_different_ones_of_the_model() -> None:
+    config = decided(JOBS[2])
+    assert "--class-map 'a map.json'" in config.command("out")
+    assert "class-map" not in decided(JOBS[0]).command("out")
+    mapped = replace(config, classes=(1, 0))
+    assert CertifyConfig.from_json(stored(mapped)) == mapped
+    for classes in ((0, 0), (-1,), (config.num_classes,)):
+        with pytest.raises(ConfigurationError, match="classes must be different ones"):
+            CertifyConfig.from_json(stored(config) | {"classes": classes})
 
 
 def test_a_size_that_no_image_can_have_is_refused_at_once() -> None:

@@ -1,9 +1,10 @@
 """The one view of inputs and their labels, whatever holds them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import ceil, prod
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,7 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int | None]]):
     _labels: npt.NDArray[np.int64] | None = field(repr=False)
     _read: Callable[[int], Tensor] = field(repr=False)
     _file_name: Callable[[int], str | None] = field(repr=False, default=_nameless)
+    _numbers: npt.NDArray[np.int64] | None = field(repr=False, default=None)
 
     @property
     def num_classes(self) -> int:
@@ -80,7 +82,8 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int | None]]):
         x = self._read(index)
         if tuple(x.shape) != self.shape:
             raise DataError(self._misfit(index, tuple(x.shape)))
-        return x, None if self._labels is None else int(self._labels[index])
+        labels = self._numbered(slice(index, index + 1))
+        return x, None if labels is None else int(labels[0])
 
     def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         """Inputs `start` to `stop`, as a slice: float32 `[batch, *shape]`, int64 `[batch]`.
@@ -92,7 +95,36 @@ class Dataset(torch_data.Dataset[tuple[Tensor, int | None]]):
         x = torch.empty((len(indices), *self.shape))
         for row, index in enumerate(indices):
             x[row] = self[index][0]
-        return x, None if self._labels is None else torch.tensor(self._labels[start:stop])
+        labels = self._numbered(slice(start, stop))
+        return x, None if labels is None else torch.tensor(labels)
+
+    def renumbered(self, numbers: Sequence[int], num_classes: int) -> Self:
+        """The same inputs, whose labels are numbers among `num_classes` classes.
+
+        `digest` stays what it was: it is of the labels that the source has.
+
+        Args:
+            numbers: the new number of each class, below `num_classes`.
+            num_classes: how many classes there are in the new numbers.
+
+        Raises:
+            DataError: there are not as many numbers as classes.
+        """
+        if len(numbers) != len(self.classes):
+            raise DataError(
+                f"{self.name} has {len(self.classes)} classes, not the {len(numbers)} that are "
+                "to be renumbered"
+            )
+        classes = [str(number) for number in range(num_classes)]
+        for name, number in zip(self.classes, numbers, strict=True):
+            classes[number] = name
+        return replace(self, classes=tuple(classes), _numbers=np.array(numbers, dtype=np.int64))
+
+    def _numbered(self, rows: slice) -> npt.NDArray[np.int64] | None:
+        """Labels, in the numbers that they were given."""
+        if self._labels is None or self._numbers is None:
+            return None if self._labels is None else self._labels[rows]
+        return self._numbers[self._labels[rows]]
 
     def _misfit(self, index: int, shape: tuple[int, ...]) -> str:
         file = self.file_name(index)

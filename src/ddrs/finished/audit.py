@@ -95,7 +95,8 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
     if data is not None:
         from ddrs.data.loading import load  # it loads torch
 
-        violations += _data_violations(load(data, run.config.split), run)
+        dataset = load(data, run.config.split, run.config.preparation)
+        violations += _data_violations(run.renumbered(dataset), run)
     entries = None
     if url is not None:
         with Memory(url, norm=None, read_only=True) as opened:

@@ -34,6 +34,12 @@ class FinishedRun:
     config: CertifyConfig
     rows: list[CertifiedRow]
 
+    def renumbered(self, dataset: "Dataset") -> "Dataset":
+        """A dataset with its labels as the run took them, among the classes of the model."""
+        if self.config.classes is None:
+            return dataset
+        return dataset.renumbered(self.config.classes, self.config.num_classes)
+
     @property
     def summary(self) -> Summary:
         """Its figures, as they are written; an audit does not trust them.
@@ -57,7 +63,7 @@ class FinishedRun:
 
         spec = self.config.data
         try:
-            dataset = data.load(spec, self.config.split, self.config.preparation)
+            dataset = self.renumbered(data.load(spec, self.config.split, self.config.preparation))
             check_same_inputs(self.rows if rows is None else rows, dataset)
         except IndexError as error:
             raise RunError(f"{spec} has fewer inputs than were certified") from error

@@ -13,6 +13,7 @@ from ddrs.display.foreign import visible
 from ddrs.display.plots import picture
 from ddrs.display.rounding import radius_key, rounded_down
 from ddrs.errors import ConfigurationError, RunError
+from ddrs.evaluation.chance import chance_note
 from ddrs.evaluation.comparison import NO_LABELS, Comparison, compare, marked, notes, other_settings
 from ddrs.evaluation.curves import draw_certified_accuracy
 from ddrs.evaluation.metrics import DEFAULT_RADII
@@ -151,6 +152,11 @@ def describe(run: EvaluatedRun, config: CertifyConfig | None = None, again: str 
         )
     settled = None if summary.question is None else config.at_radii or ()
     facts = [inputs, *_made_with(config, summary), *_outcome(config, summary)]
+    note = chance_note(
+        [row for row in run.rows if isinstance(row, CertifiedRow)], config.num_classes
+    )
+    if note is not None:
+        facts.append(("note", note))
     facts += _answers(run.rows, summary.start)
     return Reported(run, settled, _guarantee(config, summary), facts, config.command(again))
 

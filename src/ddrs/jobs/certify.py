@@ -148,6 +148,14 @@ class CertifyJob:
     split: Split = field(
         default="test", metadata={"help": "Part of the dataset; validation where there is no test."}
     )
+    class_map: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "JSON object: class of the data -> name or index of the model's class, where "
+            "names do not say it.",
+        },
+    )
     rgb: bool | None = field(default=None, metadata=RGB_OPTION)
     resize: int | None = field(default=None, metadata=RESIZE_OPTION)
     crop: int | None = field(default=None, metadata=CROP_OPTION)

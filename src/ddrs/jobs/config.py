@@ -55,6 +55,9 @@ class CertifyConfig:
         weights: weights file, where the spec needs one.
         alternatives: specs of further classifiers.
         split: which part of the dataset.
+        class_map: the file that says which class of the model each of the data is; None for none.
+        classes: class of the model for each of the data, as matched by name or by `class_map`; None
+            where they have the same numbers.
         rgb: whether images were read with three channels (true) or one; None for as the first is.
         resize: pixels that the shorter side of every image was resized to; None for as it is.
         crop: pixels of the square in the middle that was taken of every image; None for all of it.
@@ -91,6 +94,8 @@ class CertifyConfig:
     weights: str | None = None
     alternatives: tuple[str, ...] = ()
     split: Split
+    class_map: str | None = None
+    classes: tuple[int, ...] | None = None
     rgb: bool | None = None
     resize: int | None = None
     crop: int | None = None
@@ -126,6 +131,11 @@ class CertifyConfig:
             check_seed(self.seed)
         if isinstance(self.policy, Levels):
             self.policy.per_level(self.model_digests)
+        found = self.classes or ()
+        if len({*found}) < len(found) or not all(0 <= each < self.num_classes for each in found):
+            raise ConfigurationError(
+                f"classes must be different ones of {self.num_classes}, got {found}"
+            )
         least = {"inputs": 1, "num_classes": 2, "n0": 1, "limit": 1}
         for name, value in ((name, getattr(self, name)) for name in least):
             if value is not None and value < least[name]:
@@ -138,6 +148,7 @@ class CertifyConfig:
         alternatives: "Alternatives | LevelClassifiers",
         inputs: int,
         data_digest: str | None = None,
+        classes: Sequence[int] | None = None,
     ) -> Self:
         """The configuration of a job.
 
@@ -146,6 +157,7 @@ class CertifyConfig:
             alternatives: its classifiers, with the policy that chooses their sigma, or levels.
             inputs: how many inputs there are to certify.
             data_digest: the digest of their data.
+            classes: class of the model for each of the data, where the numbers are not the same.
         """
         policy = cast(Way, alternatives.policy)
         memory = job.memory
@@ -159,6 +171,7 @@ class CertifyConfig:
             "selection": job.selection,
             "inputs": inputs,
             "data_digest": data_digest,
+            "classes": None if classes is None else tuple(classes),
             "num_classes": alternatives.classifiers[0].num_classes,
             "model_digest": alternatives.digest,
             "model_digests": tuple(each.digest for each in alternatives.classifiers),

@@ -10,7 +10,7 @@ from typing import Any
 from ddrs.errors import ConfigurationError
 from ddrs.files import check_file
 
-__all__ = ["matched_classes", "read_class_map"]
+__all__ = ["matched_classes", "network_classes", "read_class_map"]
 
 SYNSET = re.compile(r"n\d{8}")  # how ImageNet names its classes; sorted, they are in its order
 SHOWN = 3  # names in a message
@@ -56,6 +56,34 @@ def matched_classes(
             "--class-map FILE which are which"
         )
     return indices
+
+
+def network_classes(
+    data: Sequence[str],
+    model: Sequence[str] | None,
+    count: int,
+    class_map: Mapping[str, str | int] | None = None,
+) -> list[int] | None:
+    """As `matched_classes`, also for a network without names; None where nothing says it.
+
+    Then names of the data that are all numbers or all ImageNet's ids still count, unless the data
+    has as many classes as the network.
+
+    Args:
+        data: names of the dataset's classes.
+        model: names of the network's; None where they are not known.
+        count: how many classes the network has.
+        class_map: as in `matched_classes`.
+
+    Raises:
+        ConfigurationError: a class of the data is none of the network's, or two of them are one.
+    """
+    if model is None:
+        told = all(map(str.isdecimal, data)) or all(map(SYNSET.fullmatch, data))
+        if class_map is None and (len(data) == count or not told):
+            return None
+        model = [str(index) for index in range(count)]
+    return matched_classes(data, model, class_map)
 
 
 def read_class_map(path: str | Path) -> dict[str, str | int]:

@@ -12,6 +12,7 @@ from ddrs.models.loaded import LoadedModel, from_architecture
 from ddrs.models.run import from_run
 from ddrs.models.weights import PathLike, read_state
 from ddrs.networks.architectures import ARCHITECTURES
+from ddrs.networks.frozen import to_eval
 
 __all__ = [
     "load",
@@ -70,7 +71,7 @@ def load(spec: str, weights: PathLike | None = None, num_classes: int | None = N
         raise ConfigurationError(
             f"unknown model {spec!r}: use one of {FORMS}, {', '.join(ARCHITECTURES)}"
         )
-    loaded.module.eval()
+    to_eval(loaded.module)
     return replace(loaded, source=spec)
 
 

@@ -1,6 +1,8 @@
 """How a network is run: in which memory layout and arithmetic, batch by batch, checked."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import torch
@@ -34,6 +36,13 @@ COMPARABLE = frozenset(
     | {torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64}
 )
 """The types of scores of which torch finds the largest."""
+
+
+# Quantised by the range of a whole batch. One row may have all of it, so no test of rows tells.
+DYNAMIC_MODULES = "torch.ao.nn.quantized.dynamic"
+DYNAMIC_CALLS = re.compile(
+    r"quantized(::|\.)\w*_dynamic|::quantized_(lstm|gru)|choose_qparams(_symmetric)?\.tensor"
+)
 
 
 class Forward(nn.Module):
@@ -159,11 +168,21 @@ def number_type(model: nn.Module) -> torch.dtype:
 
 
 def check_ready(model: nn.Module) -> None:
-    """Refuse a model whose weights have no values yet.
+    """Refuse a model whose weights have no values yet, or whose rows share a scale.
 
     Raises:
-        ModelError: it has lazy modules that never ran, or weights on the meta device.
+        ModelError: it has lazy modules that never ran, weights on the meta device, or modules that
+            are quantised dynamically.
     """
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith(DYNAMIC_MODULES) or (
+            DYNAMIC_CALLS.search(_program(module)) is not None
+        ):
+            raise ModelError(
+                f"{name or 'the model'} is quantised dynamically, by the range of a whole batch, "
+                "but votes must be independent: certify the network that it was made of, or "
+                "quantise that statically"
+            )
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(value):
             raise ModelError(
@@ -172,6 +191,16 @@ def check_ready(model: nn.Module) -> None:
             )
         if value.device.type == "meta":
             raise ModelError(f"{name} of the model is on the meta device: load its weights")
+
+
+def _program(module: nn.Module) -> str:
+    """The text of a program of TorchScript or of a graph; empty for what is none."""
+    if isinstance(module, torch.fx.GraphModule):
+        return str(module.code)
+    if isinstance(module, torch.jit.ScriptModule):
+        with suppress(RuntimeError):  # it has no forward
+            return str(module.graph)
+    return ""
 
 
 def count_classes(network: nn.Module, x: Tensor, *, to_train: bool = False) -> int:

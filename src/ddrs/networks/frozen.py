@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ddrs.errors import ModelError
 
-__all__ = ["check_frozen", "frozen"]
+__all__ = ["check_frozen", "frozen", "to_eval"]
 
 
 @dataclass
@@ -46,7 +46,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         for parameter in parameters:
             _hold(parameter, parameter.requires_grad)
         try:
-            model.eval()
+            to_eval(model)
             for parameter in parameters:
                 parameter.requires_grad_(False)
         except BaseException:
@@ -59,6 +59,19 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         with _LOCK:
             _release([*modules, *parameters])
+
+
+def to_eval(model: nn.Module) -> None:
+    """Put a model into evaluation mode, but for programs of `torch.export` in it.
+
+    These have no mode: they do what the network did that they were made of, and refuse `eval`.
+    """
+    try:
+        model.eval()
+    except NotImplementedError:
+        model.training = False
+        for part in model.children():
+            to_eval(part)
 
 
 def check_frozen(model: nn.Module) -> None:

@@ -52,7 +52,10 @@ def check_independent(
             batch = batch.contiguous(memory_format=torch.channels_last)
         found = network(batch)
         if not torch.equal(batch, rows[list(which)]):
-            raise ModelError(f"the model writes into its input; {ADVICE}")
+            raise ModelError(
+                "the model writes into its input; votes must be independent: let it begin with "
+                "x = x.clone()"
+            )
         return found
 
     among = scores(1, 0, 1)

@@ -23,7 +23,7 @@ def calibrate_job(job: CalibrateJob, *, quiet: bool = False) -> Calibration:
         DDRSError: data or models cannot be had, or a model failed.
     """
     dataset = data.load(job.data, job.split, preparation_of(job))
-    classifiers, trained = load_classifiers(job, dataset)
+    classifiers, trained, _ = load_classifiers(job, dataset)
     sigmas = [sigma or job.sigma for sigma in trained]
     known = [sigma for sigma in sigmas if sigma is not None]
     if len(known) < len(sigmas):

@@ -1,6 +1,7 @@
 """Certify a dataset into a run directory."""
 
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -14,7 +15,9 @@ from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
 from ddrs.engines.local.calibrating import as_calibrated, calibration_for
 from ddrs.engines.local.groups import GroupSize
-from ddrs.errors import DDRSError, InputError, ModelError, RunError
+from ddrs.engines.local.labels import label_classes
+from ddrs.errors import DDRSError, DDRSWarning, InputError, ModelError, RunError
+from ddrs.evaluation.chance import chance_note
 from ddrs.evaluation.summary import summarise
 from ddrs.jobs.calibrate import CalibrateJob
 from ddrs.jobs.certify import CertifyJob
@@ -52,11 +55,18 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
 
     Raises:
         DDRSError: nothing was skipped and every row before the error is kept.
+
+    Warns:
+        DDRSWarning: nothing says which classes the labels are, or answers without noise are near
+            chance.
     """
     dataset = data.load(job.data, job.split, job.preparation)
     job = as_calibrated(job, out)
     inputs = min(len(dataset), job.limit or len(dataset))
-    classifiers, trained = load_classifiers(job, dataset)
+    classifiers, trained, names = load_classifiers(job, dataset)
+    classes = label_classes(job, dataset, names, classifiers[0].num_classes, out)
+    if classes is not None:
+        dataset = dataset.renumbered(classes, classifiers[0].num_classes)
     policy = job.build_policy(trained[0])
     calibration = None
     bases: Alternatives | LevelClassifiers
@@ -69,7 +79,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             policy = replace(cast(Any, policy), calibration=calibration)
         bases = Alternatives(classifiers, policy, job.n0, job.selection)
     digest = dataset.digest(inputs)
-    config = CertifyConfig.of(job, bases, inputs, digest)
+    config = CertifyConfig.of(job, bases, inputs, digest, classes)
     with Run(out, config) as run:
         if calibration is not None:
             calibration.save(run.path / CALIBRATION)
@@ -78,6 +88,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             check_same_inputs(run.rows(), dataset)  # says which one, where it can
         check_same_data(run.config.data_digest, digest, dataset.name)
         if finished is not None:
+            _note_chance(run)
             return finished
         with _open_memory(job, run) as memory:
             smoothed = run.config.classifier(bases.classifiers, memory)
@@ -86,13 +97,16 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
             entries = None if memory is None else len(memory)
         summary = _summary(run, entries, dataset)
         run.finish(summary)
+        _note_chance(run)
         return summary
 
 
 def load_classifiers(
     job: CertifyJob | CalibrateJob, dataset: Dataset
-) -> tuple[list[NoisyClassifier], list[float | None]]:
-    """The classifiers of a job, tried on one input, and the noise that each was trained with.
+) -> tuple[list[NoisyClassifier], list[float | None], list[tuple[str, ...] | None]]:
+    """The classifiers of a job, tried on one input.
+
+    With them come the noise that each was trained with, and the names of its classes.
 
     Raises:
         DDRSError: one cannot be loaded, or does not go with the data.
@@ -117,7 +131,7 @@ def load_classifiers(
     for classifier in classifiers:
         with frozen(classifier.model):
             classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
-    return classifiers, trained
+    return classifiers, trained, [each.classes for each in loaded]
 
 
 def _counted(
@@ -245,6 +259,12 @@ def _certify_group(
             indices, examples, clean, certificates, strict=True
         )
     ]
+
+
+def _note_chance(run: Run[CertifyConfig]) -> None:
+    note = chance_note(run.rows(), run.config.num_classes)
+    if note is not None:
+        warnings.warn(note, DDRSWarning, stacklevel=3)
 
 
 def _summary(run: Run[CertifyConfig], memory_entries: int | None, dataset: Dataset) -> Summary:

@@ -25,7 +25,16 @@ def certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert COMMANDS == ["demo", "train", "certify", "calibrate", "table", "report", "audit"]
+    assert COMMANDS == [
+        "demo",
+        "train",
+        "certify",
+        "calibrate",
+        "attack",
+        "table",
+        "report",
+        "audit",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -244,7 +244,7 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(tmp_path):
     asked = ["--data", source, "--model", "py:support.toy:linear", "--out", str(out)]
     with pytest.raises(SystemExit, match=r"^error: the model's training noise.*give --sigma$"):
         stream.main(asked)
-    with pytest.raises(SystemExit, match=r"^error: smoothadv attacks inputs in \[0, 1\].*$"):
+    with pytest.raises(SystemExit, match=r"^error: the attack takes inputs from 0 to 1.*$"):
         stream.main([*asked, "--sigma", "0.5"])
     with pytest.raises(SystemExit, match=r"^error: unknown dataset 'magic'.*$"):
         stream.main(["--data", "magic", "--model", "py:support.toy:linear", "--out", str(out)])

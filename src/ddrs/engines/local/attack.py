@@ -89,7 +89,7 @@ def attack_run(
         alpha=config.alpha,
         memory=config.memory == "run",
         inputs=job.inputs,
-        factors=job.factors,
+        factors=tuple(job.factors),
         steps=job.steps,
         draws=job.draws,
         seed=job.seed,

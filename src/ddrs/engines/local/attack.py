@@ -97,7 +97,7 @@ def attack_run(
     if target.exists() or target.is_symlink():
         return _made_before(target, settings)
     dataset = run.load_data(rows)
-    classifiers, _ = load_classifiers(_classifiers_of(config), dataset)
+    classifiers, *_ = load_classifiers(_classifiers_of(config), dataset)
     method = config.classifier(classifiers, None)
     if method.digest != config.model_digest:
         raise RunError(

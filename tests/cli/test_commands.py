@@ -3,6 +3,8 @@ import re
 import sqlite3
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ddrs.cli.commands import app, main
@@ -25,7 +27,16 @@ def certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert COMMANDS == ["demo", "train", "certify", "calibrate", "table", "report", "audit"]
+    assert COMMANDS == [
+        "demo",
+        "train",
+        "certify",
+        "calibrate",
+        "attack",
+        "table",
+        "report",
+        "audit",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -243,3 +254,41 @@ def test_a_question_is_named_below_the_table_and_shows_its_radii(
 def test_debug_shows_where_an_error_came_from(words: list[str]) -> None:
     with pytest.raises(OSError, match="gone"):
         main(words)
+
+
+def test_attack_shows_a_table_and_keeps_its_result(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "run"
+    words = ["attack", str(target), "--inputs", "2", "--steps", "2", "--draws", "4"]
+    code, out, _ = run(capsys, *words, "--factor", "0.5,2")
+    assert code == 0
+    assert out.count("| 0.5 R") == out.count("| 2 R") == 5
+    assert f"{target}: 0 violations of what is guaranteed" in out
+    code, again, _ = run(capsys, *words, "--factor", "0.5,2")
+    assert (code, again) == (0, out)
+    assert json.loads((target / "attack.json").read_text())["kind"] == "attack"
+    code, _, error = run(capsys, *words, "--factor", "0.5,3")
+    assert code == 1
+    assert "of another attack: choose another --out" in error
+    for option, value, message in (
+        ("--out", "a.txt", "does not end in .json"),
+        ("--out", "no/a.json", "there is no directory no"),
+        ("--factor", "near", "takes numbers with commas between"),
+    ):
+        code, _, error = run(capsys, *words, option, value)
+        assert code == 2
+        assert message in error
+
+
+def test_a_violation_ends_attack_with_exit_code_1(
+    certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pq.read_table(tmp_path / "run" / "certificates.parquet").to_pylist()
+    for row in table:
+        row["radius"] *= 30
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "run" / "certificates.parquet")
+    code, out, _ = run(capsys, "attack", str(tmp_path / "run"), "--steps", "2", "--draws", "4")
+    assert code == 1
+    assert "violation: input " in out
+    assert "is answered (votes with the input's sigma)" in out

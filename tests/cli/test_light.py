@@ -15,7 +15,17 @@ COMMANDS = [
     [],
     *(
         [name]
-        for name in ("demo", "train", "certify", "calibrate", "table", "report", "audit", "memory")
+        for name in (
+            "demo",
+            "train",
+            "certify",
+            "calibrate",
+            "attack",
+            "table",
+            "report",
+            "audit",
+            "memory",
+        )
     ),
     *(["memory", name] for name in ("stats", "export", "import")),
 ]

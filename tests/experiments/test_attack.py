@@ -3,19 +3,23 @@
 import json
 import shutil
 import sqlite3
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ddrs import Certificate, Memory, SearchSigma, SmoothedClassifier, data, models
+from ddrs import Gaussian, Memory, SearchSigma, SmoothedClassifier, data, models
+from ddrs.engines.local.attack import attack_points
 from ddrs.engines.local.certify import certify_run
 from ddrs.engines.local.train import train_run
+from ddrs.finished.reading import read_finished
+from ddrs.jobs.attack import AttackJob
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
+from ddrs.runs.attacks import Answer, Attacked
 from ddrs.training.config import TrainingConfig
+from ddrs.votes.classifier import NoisyClassifier
 from experiments.cifar10.probes import attack, stream
 
 FACTORS = (0.95, 1.5, 4.0)
@@ -92,49 +96,27 @@ def test_points_are_at_the_distances_that_were_asked_for(made, run):
 
 
 def test_the_answers_are_those_of_the_classifiers_that_are_named(made, run, source, model):
-    dataset, given = data.load(source), rows(run)
-    x = torch.stack([dataset[row["index"]][0] for row in given])
+    dataset, certified_rows = data.load(source), read_finished(run).rows
+    given = [row for row in certified_rows if row.radius > 0]
+    x = torch.stack([dataset[row.index][0] for row in given])
     network = models.load(str(model)).module
-    alone = SmoothedClassifier(network, 10, sigma=SearchSigma(0.25), n=500, seed=0)
+    base = NoisyClassifier(network, 10, Gaussian())
+    alone = SmoothedClassifier(base, 10, sigma=SearchSigma(0.25), n=500, seed=0)
     url = f"sqlite:///{run / 'memory.db'}"
     for k, factor in ((0, FACTORS[0]), (2, FACTORS[2])):
-        points = stream.adversarial(
-            network,
-            x,
-            torch.tensor([row["prediction"] for row in given]),
-            torch.tensor([row["sigma"] for row in given]),
-            factor * torch.tensor([row["radius"] for row in given], dtype=torch.float64),
-            noise=alone.noise,
-            **SETTINGS,
-        )
+        points = attack_points([base], given, x, factor, AttackJob(**SETTINGS), (0.0, 1.0))
         found = made[0]["points"][k * len(given) : (k + 1) * len(given)]
         own = alone.certify(points)
-        assert [p["alone"] for p in found] == [c.prediction for c in own]
-        assert [p["sigma"] for p in found] == [c.sigma for c in own]
+        answers = [point["answers"] for point in found]
+        assert [a["before"]["prediction"] for a in answers] == [c.prediction for c in own]
+        assert [point["sigma"] for point in found] == [c.sigma for c in own]
         with Memory(url, read_only=True) as memory:
             regions = [memory.lookup(point.numpy()) for point in points]
-        answers = [
+        expected = [
             c.prediction if r is None else r.prediction for r, c in zip(regions, own, strict=True)
         ]
-        assert [p["answer"] for p in found] == answers
+        assert [a["read-only"]["prediction"] for a in answers] == expected
         assert all((region is None) == (factor > 1) for region in regions)
-
-
-def test_the_copy_is_cut_and_inherited_from_as_the_run_s_memory_would_be(run, source):
-    """Two points around an input: one that its ball covers, and one whose claim meets the ball."""
-    widest = max(rows(run), key=lambda row: row["radius"])
-    x, radius = data.load(source)[widest["index"]][0], widest["radius"]
-    inside, outside = x.clone(), x.clone()
-    inside[0, 0, 0] += radius / 2
-    outside[0, 0, 0] += 2 * radius
-    other = (widest["prediction"] + 1) % 10
-    own = {"own_prediction": other, "own_radius": 5 * radius}
-    claims = [replace(Certificate.from_row(widest), **own)] * 2
-    covered, cut = attack.stored_in_copy(run / "memory.db", torch.stack([inside, outside]), claims)
-    assert (covered.prediction, covered.outcome) == (widest["prediction"], "inherited")
-    assert covered.radius == pytest.approx(radius / 2, abs=1e-6)
-    assert (cut.prediction, cut.outcome) == (other, "trimmed")
-    assert cut.radius == pytest.approx(radius, abs=1e-6)
 
 
 def test_a_run_is_not_changed(made):
@@ -182,8 +164,14 @@ def test_everything_that_was_asked_is_written_and_the_table_is_shown(made, run, 
 
 def test_figures_of_points():
     def point(distance, answer, outcome, alone, written, written_outcome, radius, same=3):
-        given = (0, 3, 1.0, 0.9, distance, same, answer, outcome, alone, 0.25)
-        return attack.Attacked(*given, written, written_outcome, radius)
+        answers = {
+            "own sigma": Answer(same),
+            "after": Answer(written, written_outcome, radius),
+            "read-only": Answer(answer, outcome),
+            "before": Answer(alone),
+            "input": Answer(3),
+        }
+        return Attacked(0, 3, 1.0, 0.9, distance, 0.25, answers)
 
     points = [
         point(0.9, 3, "inherited", 4, 3, "inherited", 0.1),
@@ -215,11 +203,11 @@ def test_figures_of_points():
         },
     }
     for answer, written in ((5, 3), (-1, 3), (3, 5)):
-        assert point(0.9, answer, "", 3, written, "", 0.1).breaks
-        assert not point(1.0, answer, "", 3, written, "", 0.1).breaks
-    assert point(0.9, 3, "", 3, 3, "", 0.1, same=5).breaks
-    assert not point(1.0, 3, "", 3, 3, "", 0.1, same=5).breaks
-    assert not point(0.9, 3, "", 3, 3, "", 0.1, same=-1).breaks  # nothing is proved
+        assert point(0.9, answer, "", 3, written, "", 0.1).violations
+        assert not point(1.0, answer, "", 3, written, "", 0.1).violations
+    assert point(0.9, 3, "", 3, 3, "", 0.1, same=5).violations
+    assert not point(1.0, 3, "", 3, 3, "", 0.1, same=5).violations
+    assert not point(0.9, 3, "", 3, 3, "", 0.1, same=-1).violations  # nothing is proved
 
 
 def test_radii_that_are_too_large_are_found_out_though_the_memory_agrees(run, source, tmp_path):
@@ -277,7 +265,6 @@ def test_certificates_that_are_too_large_are_found_out(run, tmp_path, capsys):
     [
         ({"memory": "none"}, r"has no memory of its own \(--memory none\).* with --memory run"),
         ({"memory": "memory://"}, r"has no memory of its own \(--memory memory://\)"),
-        ({"noise": "uniform", "sigma": 0.5}, "certifies l1 balls"),
         ({"n": 10, "sigma": 100.0}, "certifies no input"),
     ],
 )

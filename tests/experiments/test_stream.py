@@ -14,6 +14,8 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.train import TrainJob
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import Gaussian
+from ddrs.smoothing import attack as smoothing_attack
+from ddrs.smoothing.attack import lengths, pushed
 from ddrs.training.config import TrainingConfig
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
@@ -80,9 +82,7 @@ def test_adversarial_points_are_at_the_distance_and_adversarial(made, model):
     classes = votes(model, x).argmax(axis=1)[origins]
     generator = torch.Generator().manual_seed(0)
     away = x[origins] + torch.randn(points.shape, generator=generator).numpy()
-    at_random = stream.pushed(
-        *map(torch.from_numpy, (x[origins], away)), torch.full((INPUTS,), DISTANCE)
-    )
+    at_random = pushed(*map(torch.from_numpy, (x[origins], away)), torch.full((INPUTS,), DISTANCE))
     kept = [votes(model, some)[np.arange(INPUTS), classes] for some in (points, at_random.numpy())]
     assert (kept[0] < kept[1]).all()
     assert (kept[0] < 1000).any()  # of 2000: the class is another one
@@ -157,7 +157,7 @@ def test_pgd_keeps_each_row_in_a_ball_of_its_own(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     x = 0.3 + 0.4 * torch.rand(4, 6, generator=generator)
     y, distance = torch.tensor([0, 1, 2, 0]), torch.tensor([0.02, 0.1, 0.5, 1.0])
-    monkeypatch.setattr(stream, "pushed", lambda x, point, distance: point)
+    monkeypatch.setattr(smoothing_attack, "pushed", lambda x, point, *_, **__: point)
     monkeypatch.setattr(stream, "draw", lambda x, copies, *_: x.new_zeros(len(x), copies, 6))
 
     def attacked(rows):
@@ -168,13 +168,13 @@ def test_pgd_keeps_each_row_in_a_ball_of_its_own(monkeypatch):
     together = attacked([0, 1, 2, 3])
     one_by_one = torch.cat([attacked([row]) for row in range(4)])
     assert together.numpy() == pytest.approx(one_by_one.numpy(), abs=1e-6)
-    assert (stream.lengths(together - x) <= distance + 1e-6).all()
+    assert (lengths(together - x) <= distance + 1e-6).all()
 
 
 def test_what_the_border_cuts_the_rest_makes_up_for():
     x = torch.tensor([[0.9, 0.5], [0.9, 0.9], [0.5, 0.5], [0.2, 0.2], [0.5, 0.5]])
     point = torch.tensor([[1.0, 0.6], [1.0, 0.95], [0.5, 0.5], [0.2, 0.1], [0.53, 0.54]])
-    found = stream.pushed(x, point, torch.tensor([0.3, 1.0, 0.1, 0.5, 0.2]))
+    found = pushed(x, point, torch.tensor([0.3, 1.0, 0.1, 0.5, 0.2]))
     corner = [1.0, 0.5 + np.sqrt(0.3**2 - 0.1**2)]
     expected = [corner, [1.0, 1.0], [0.5, 0.5], [0.2, 0.0], [0.62, 0.66]]
     assert found.numpy() == pytest.approx(np.array(expected), abs=1e-6)
@@ -185,7 +185,7 @@ def test_pushed_points_reach_their_distance_and_never_pass_it():
     x = torch.rand(50, 1, 8, 8, generator=generator).round(decimals=1)
     away = (x + torch.randn(x.shape, generator=generator)).clamp(0, 1)
     distance = torch.linspace(0.05, 3, 50)
-    found = stream.lengths(stream.pushed(x, away, distance).double() - x) / distance
+    found = lengths(pushed(x, away, distance).double() - x) / distance
     assert found.max() < 1 + 1e-5
     assert found.min() > 0.999
 
@@ -244,7 +244,7 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(tmp_path):
     asked = ["--data", source, "--model", "py:support.toy:linear", "--out", str(out)]
     with pytest.raises(SystemExit, match=r"^error: the model's training noise.*give --sigma$"):
         stream.main(asked)
-    with pytest.raises(SystemExit, match=r"^error: smoothadv attacks inputs in \[0, 1\].*$"):
+    with pytest.raises(SystemExit, match=r"^error: the attack takes inputs from 0 to 1.*$"):
         stream.main([*asked, "--sigma", "0.5"])
     with pytest.raises(SystemExit, match=r"^error: unknown dataset 'magic'.*$"):
         stream.main(["--data", "magic", "--model", "py:support.toy:linear", "--out", str(out)])

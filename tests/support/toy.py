@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from support.classifiers import Collapsing, Halfspace
+
 SHAPE = (2, 3)
 CLASSES = 3
 
@@ -56,6 +58,21 @@ class Wide(Linear):
 
 def wide() -> Wide:
     return Wide()
+
+
+def halfspace() -> Halfspace:
+    """Two classes of points in the unit cube, the plane between them a little off its middle."""
+    return Halfspace([3.0, -1.0, 0.5, 2.0, -2.0, 1.0], bias=-1.65)
+
+
+def across() -> Halfspace:
+    """The same with a plane across the first feature, as closed forms of uniform noise need it."""
+    return Halfspace([1.0, 0.0, 0.0, 0.0, 0.0, 0.0], bias=-0.5)
+
+
+def collapsing() -> Collapsing:
+    """Class 0 near the origin, class 2 elsewhere and wherever the noise is large."""
+    return Collapsing(0.6)
 
 
 def write_inputs(path: Path, count: int = 12, seed: int = 0, **changes: float) -> str:

@@ -2,16 +2,13 @@
 
     python -m experiments.cifar10.probes.attack RUN --steps 20 --draws 64 --out FILE.json
 
-The first inputs with a certified radius R are attacked at several distances, given in units of R.
-PGD against the smoothed classifier, with the sigma that the run chose for the input, looks for a
-point where the input's answer is least likely. The point is then pushed to the distance. At every
-point four classifiers are asked, the last three of them with the same votes:
+It is `ddrs attack`, whose result stays beside FILE as FILE.points.json, told as the study tells it:
 
 - same sigma: the smoothed classifier with the input's own sigma, which the certificate is about.
   Closer than R its class must be the input's; no memory sees to that.
 - memory: that of the run, read-only. Closer than R it gives the input's answer because it has the
   ball. Farther out it may give any.
-- alone: no memory; the smoothed classifier with the sigma that the run's policy chooses there.
+- alone: an empty memory, asked before the input; what the point's own votes certify.
 - writing: a copy of the memory that stores every point, as one that an attacker may write to does.
 
 A table of how often the answer is another one goes to the terminal, and with every point to FILE.
@@ -25,252 +22,43 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from ddrs import ABSTAIN, Certificate, Memory, SmoothedClassifier, __version__, models
+from ddrs import ABSTAIN, __version__
 from ddrs.display import markdown
-from ddrs.display.progress import ProgressBar
+from ddrs.engines.local.attack import attack_run
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation import accuracy_interval
 from ddrs.files import write
 from ddrs.finished.reading import read_finished
-from ddrs.jobs.config import CertifyConfig
-from ddrs.memory.regions import Resolution
-from ddrs.networks.frozen import frozen
-from ddrs.proof.certify import predict
+from ddrs.jobs.attack import AttackJob
+from ddrs.runs.attacks import Attacked
 from ddrs.runs.directory import read_config
-from ddrs.runs.files import MEMORY_FILE
-from ddrs.runs.rows import CertifiedRow
-from ddrs.votes.classifier import NoisyClassifier
-from ddrs.votes.requests import Inputs
-from experiments.cifar10.probes.stream import adversarial, lengths, new_file, positive, whole
+from experiments.cifar10.probes.stream import new_file, positive, whole
 
 COUNTED = ("changed", "abstained")
-VOTES = 1000  # that tell the class at a point with the input's sigma
 FACTORS = (0.95, 1.5, 2.0)
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """A point that an attack found, and what is answered there.
-
-    Attributes:
-        index: the input that was attacked.
-        prediction: its certified class.
-        radius: its certified radius.
-        factor: the distance that was asked for, in units of the radius.
-        distance: the l2 distance of the point from the input.
-        same_sigma: the class that votes at the point prove with the input's sigma, or `ABSTAIN`.
-        answer: what the run's memory answers at the point.
-        outcome: where that answer comes from (`ddrs.proof.certificate.Outcome`).
-        alone: the class that the point's own votes certify, or `ABSTAIN`.
-        sigma: the one chosen at the point.
-        written: what a copy of the memory answers that stores the points.
-        written_outcome: where that answer comes from.
-        written_radius: its radius.
-    """
-
-    index: int
-    prediction: int
-    radius: float
-    factor: float
-    distance: float
-    same_sigma: int
-    answer: int
-    outcome: str
-    alone: int
-    sigma: float
-    written: int
-    written_outcome: str
-    written_radius: float
-
-    @property
-    def breaks(self) -> bool:
-        """Whether another class is proved or answered inside the certified ball: none may be."""
-        kept = self.answer == self.written == self.prediction
-        kept = kept and self.same_sigma in (self.prediction, ABSTAIN)
-        return self.distance < self.radius and not kept
-
-
-def attack(
-    run: Path, *, inputs: int, factors: Sequence[float], steps: int, draws: int, seed: int
-) -> list[Attacked]:
-    """Attack the first certified inputs of a run at every distance.
-
-    Args:
-        run: the run directory; nothing in it is changed.
-        inputs: how many inputs, at most.
-        factors: distances in units of an input's certified radius.
-        steps: gradients of an attack.
-        draws: noisy copies behind each gradient.
-        seed: key of their noise.
-
-    Returns:
-        The points, those of the first distance first.
+def attack(run: Path, settings: dict[str, Any], out: Path) -> tuple[Attacked, ...]:
+    """The points of `ddrs attack` on a run with a memory, which stay at `out`.
 
     Raises:
-        RunError: the run is not one that can be attacked, or its data changed.
-        DDRSError: its classifier cannot be loaded, or its memory belongs to another one.
+        RunError: the run is not one that the study attacks.
+        DDRSError: it cannot be attacked.
     """
     finished = read_finished(run)
-    config = finished.config
-    if config.memory != "run":
+    if finished.config.memory != "run":
         raise RunError(
-            f"{run} has no memory of its own (--memory {config.memory}): certify into another "
-            "directory with --memory run, and attack that"
+            f"{run} has no memory of its own (--memory {finished.config.memory}): certify into "
+            "another directory with --memory run, and attack that"
         )
-    if config.smoothing_noise.norm != "l2":
-        raise RunError(
-            f"{run} certifies {config.smoothing_noise.norm} balls, and PGD looks in l2 balls only"
-        )
-    rows = [row for row in finished.rows if row.radius > 0][:inputs]
-    if not rows:
-        raise RunError(f"{run} certifies no input, so there is nothing to attack")
-    dataset = finished.load_data(rows)
-    x = torch.stack([dataset[row.index][0] for row in rows])
-    database = run / MEMORY_FILE
-    found = []
-    with Memory(f"sqlite:///{database.resolve()}", read_only=True) as memory:
-        smoothed = classifier(config, memory)
-        # The votes that a stopping rule spares count too.
-        passes = len(rows) * (steps * draws + VOTES + smoothed.cost)
-        with ProgressBar(f"attack {run}", passes * len(factors), "passes") as bar:
-            smoothed.on_votes(bar.advance)
-            search = {"steps": steps, "draws": draws, "seed": seed, "on_passes": bar.advance}
-            for done, factor in enumerate(factors, start=1):
-                bar.note(f"at {factor:g} R")
-                points, same = points_at(
-                    factor, smoothed, rows, x, alpha=config.alpha / len(rows), search=search
-                )
-                certificates = smoothed.certify(
-                    points,
-                    at_radii=config.at_radii,
-                    radius_tolerance=config.radius_tolerance,
-                )
-                found += [
-                    Attacked(
-                        index=row.index,
-                        prediction=row.prediction,
-                        radius=row.radius,
-                        factor=factor,
-                        distance=distance,
-                        same_sigma=proved,
-                        answer=certificate.prediction,
-                        outcome=certificate.outcome,
-                        alone=certificate.own_prediction,
-                        sigma=certificate.sigma,
-                        written=written.prediction,
-                        written_outcome=written.outcome,
-                        written_radius=written.radius,
-                    )
-                    for row, distance, proved, certificate, written in zip(
-                        rows,
-                        lengths(points.double() - x).tolist(),
-                        same.tolist(),
-                        certificates,
-                        stored_in_copy(database, points, certificates),
-                        strict=True,
-                    )
-                ]
-                bar.reach(done * passes)
-    return found
-
-
-def points_at(
-    factor: float,
-    smoothed: SmoothedClassifier,
-    rows: Sequence[CertifiedRow],
-    x: Tensor,
-    *,
-    alpha: float,
-    search: dict[str, Any],
-) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """The points of an attack at one distance, and the classes that votes prove there.
-
-    Args:
-        factor: the distance in units of the certified radius of an input.
-        smoothed: the classifier; each input is attacked through the base classifier that it got.
-        rows: the certificates of the inputs.
-        x: `[batch, *input]` inputs.
-        alpha: failure probability of one of these proofs.
-        search: `steps`, `draws`, `seed` and `on_passes` of `adversarial`.
-
-    Returns:
-        `[batch, *input]` points, and `[batch]` classes with the sigma of the inputs, or `ABSTAIN`.
-    """
-    points, same = torch.empty_like(x), np.full(len(rows), ABSTAIN)
-    classes = torch.tensor([row.prediction for row in rows])
-    sigma, radius = (
-        torch.tensor(values, dtype=torch.float64)
-        for values in ([row.sigma for row in rows], [row.radius for row in rows])
-    )
-    for base in smoothed.alternatives.classifiers:
-        its = [k for k, row in enumerate(rows) if row.certificate.model_digest == base.digest]
-        if not its:
-            continue
-        points[its] = adversarial(
-            base.model,
-            x[its],
-            classes[its],
-            sigma[its],
-            factor * radius[its],
-            noise=smoothed.noise,
-            **search,
-        )
-        with frozen(base.model):
-            inputs = Inputs.of(points[its], search["seed"])
-            counts = base.count_each(inputs, sigma[its], VOTES, "attack")
-        same[its] = [predict(row, alpha=alpha) for row in counts]
-    return points, same
-
-
-def classifier(config: CertifyConfig, memory: Memory) -> SmoothedClassifier:
-    """The smoothed classifier of a run, with its policy, its seed and a memory."""
-    specs = [(config.model, config.weights), *((spec, None) for spec in config.alternatives)]
-    classes = config.num_classes
-    classifiers = [
-        NoisyClassifier(
-            models.load(spec, weights, num_classes=classes).module,
-            classes,
-            config.smoothing_noise,
-            precision=config.precision,
-            compile=config.compile,
-        )
-        for spec, weights in specs
-    ]
-    return config.classifier(classifiers, memory)
-
-
-def stored_in_copy(
-    database: Path, points: Tensor, certificates: Sequence[Certificate]
-) -> list[Resolution]:
-    """What the memory would answer if it stored the points one after the other, by their votes."""
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / MEMORY_FILE
-        with (
-            closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-        with Memory(f"sqlite:///{copy}") as memory:
-            return memory.resolve_many(
-                points.numpy(),
-                [certificate.own_prediction for certificate in certificates],
-                [certificate.own_radius for certificate in certificates],
-            )
+    return attack_run(finished, AttackJob(**settings), out).points
 
 
 def summary(points: Sequence[Attacked]) -> dict[str, Any]:
@@ -281,32 +69,32 @@ def summary(points: Sequence[Attacked]) -> dict[str, Any]:
     `certified_anew` counts the points that the copy stored with a ball of another class, and
     `trimmed` those of them whose ball it had to cut.
     """
-    given = np.array([point.prediction for point in points])
 
-    def tell(name: str) -> dict[str, int]:
-        answers = np.array([getattr(point, name) for point in points])
-        abstained = answers == ABSTAIN
-        return {
-            "changed": int(((answers != given) & ~abstained).sum()),
-            "abstained": int(abstained.sum()),
-        }
+    def tell(setting: str) -> dict[str, int]:
+        abstained = [point.answers[setting].prediction == ABSTAIN for point in points]
+        changed = [point.changed(setting) for point in points]
+        return {"changed": sum(changed), "abstained": sum(abstained)}
 
-    memory, writing = tell("answer"), tell("written")
-    anew = [p for p in points if p.written != p.prediction and p.written_radius > 0]
+    def outcomes(setting: str) -> Counter[str | None]:
+        return Counter(point.answers[setting].outcome for point in points)
+
+    memory = tell("read-only")
+    stored = [(point.prediction, point.answers["after"]) for point in points]
+    anew = [one for given, one in stored if one.prediction != given and one.radius > 0]
     return {
         "factor": points[0].factor,
         "points": len(points),
-        "inside": sum(point.distance < point.radius for point in points),
-        "broken": sum(point.breaks for point in points),
-        "same_sigma": tell("same_sigma"),
-        "memory": {**memory, "outcomes": Counter(point.outcome for point in points)},
+        "inside": sum(point.inside for point in points),
+        "broken": sum(bool(point.violations) for point in points),
+        "same_sigma": tell("own sigma"),
+        "memory": {**memory, "outcomes": outcomes("read-only")},
         "interval": accuracy_interval(memory["changed"], len(points)),
-        "alone": tell("alone"),
+        "alone": tell("before"),
         "writing": {
-            **writing,
+            **tell("after"),
             "certified_anew": len(anew),
-            "trimmed": sum(point.written_outcome == "trimmed" for point in anew),
-            "outcomes": Counter(point.written_outcome for point in points),
+            "trimmed": sum(one.outcome == "trimmed" for one in anew),
+            "outcomes": outcomes("after"),
         },
     }
 
@@ -354,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
     settings = {name: getattr(asked, name) for name in ("inputs", "steps", "draws", "seed")}
     settings["factors"] = sorted({*(asked.factor or FACTORS)})
     try:
-        points = attack(asked.run, **settings)
+        points = attack(asked.run, settings, asked.out.with_suffix(".points.json"))
         summaries = [
             summary([point for point in points if point.factor == factor])
             for factor in settings["factors"]
@@ -371,12 +159,12 @@ def main(words: Sequence[str] | None = None) -> None:
         write(asked.out, json.dumps(made, indent=2) + "\n", "attack")
     except (DDRSError, OSError) as error:
         sys.exit(f"error: {error}")
-    broken = [point for point in points if point.breaks]
+    broken = [point for point in points if point.violations]
     for p in broken:
+        given = {setting: p.answers[setting].prediction for setting in p.violations}
         print(
             f"violation: input {p.index} is certified class {p.prediction} within {p.radius}, "
-            f"but {p.distance} away votes prove {p.same_sigma}, {p.answer} is answered, and "
-            f"{p.written} by a copy that writes"
+            f"but {p.distance} away there is another answer: {given}"
         )
     if broken:
         sys.exit(1)

@@ -35,14 +35,13 @@ from ddrs.errors import ConfigurationError, DDRSError, InputError
 from ddrs.files import replacing
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import NOISES, Noise
+from ddrs.smoothing.attack import doubtful, per_row
 from ddrs.training.objectives.noisy import draw
-from ddrs.training.objectives.smoothadv import adversarial_examples
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
 KINDS = ("input", "adversarial", "interpolated")
 COPIES_PER_PASS = 256  # of an attack
-PUSHES = 200  # each brings a length closer to the one asked for
 
 Classes = npt.NDArray[np.int64]
 Classify = Callable[[Tensor], Classes]
@@ -85,44 +84,19 @@ def adversarial(
     found = []
     for rows in torch.arange(len(x)).split(max(1, COPIES_PER_PASS // draws)):
         some = x[rows]
-        point = adversarial_examples(
-            model,
-            some,
-            y[rows],
-            sigma[rows],
-            draw(some, draws, noise, generator),
-            attack="pgd",
-            epsilon=distance[rows],
-            steps=steps,
+        found.append(
+            doubtful(
+                model,
+                some,
+                y[rows],
+                sigma[rows],
+                distance[rows],
+                draw(some, draws, noise, generator),
+                steps=steps,
+            )
         )
-        found.append(pushed(some, point, distance[rows]))
         on_passes(len(rows) * steps * draws)
     return torch.cat(found)
-
-
-def pushed(x: Tensor, point: Tensor, distance: Tensor) -> Tensor:
-    """The points in [0, 1] at these l2 distances from `x`, in the directions of `point`.
-
-    Where the border cuts a change short the rest of it grows to make up for that. A change with
-    nothing left to grow stays shorter than asked; none becomes longer.
-    """
-    start, wanted = x.double(), per_row(distance.double(), x)
-    change = point.double() - start
-    for _ in range(PUSHES):
-        now = per_row(lengths(change), x).clamp(min=1e-12)  # a change of 0 stays 0
-        change = (start + change * (wanted / now)).clamp(0, 1) - start
-    return (start + change).to(x.dtype)
-
-
-def lengths(change: Tensor) -> Tensor:
-    """`[batch]` l2 lengths, in float64."""
-    found: Tensor = torch.linalg.vector_norm(change.double().flatten(1), dim=1)
-    return found
-
-
-def per_row(values: Tensor, x: Tensor) -> Tensor:
-    """`[batch]` values in a shape that goes with `x`, `[batch, *input]`."""
-    return values.view(-1, *[1] * (x.ndim - 1))
 
 
 def partners(x: Tensor, classes: Classes) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ddrs.cli import attack as attacking
 from ddrs.cli import calibrate as calibrating
 from ddrs.cli import certify as certifying
 from ddrs.cli import memory as memory_commands
@@ -82,6 +83,9 @@ app.command(cls=Command, epilog=certifying.EPILOG)(certifying.certify)
 
 
 app.command(cls=Command, epilog=calibrating.EPILOG)(calibrating.calibrate)
+
+
+app.command(cls=Command, epilog=attacking.EPILOG)(attacking.attack)
 
 
 @app.command(cls=Command, epilog="Example:  ddrs table runs/fixed runs/search --radii 0,0.25,0.5")

@@ -23,6 +23,7 @@ _KEPT = {
     "demo": f"what is finished is kept, {_GOES_ON}",
     "train": f"every epoch that is finished is kept, {_GOES_ON}",
     "certify": f"every input that is certified is kept, {_GOES_ON}",
+    "attack": f"every input that is attacked is kept, {_GOES_ON}",
     "memory import": f"every entry that was imported is kept, {_GOES_ON}",
 }
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it

@@ -125,3 +125,22 @@ def test_each_example_is_attacked_by_itself(name):
 
         found = ATTACKS[name](alone, x[one], y[one], each(EPSILON, x[one]), 4)
         assert torch.allclose(found, together[one], rtol=0, atol=1e-12)
+
+
+def test_in_l1_the_coordinate_of_largest_slope_moves_until_it_meets_the_border():
+    weight = torch.tensor([0.5, -3.0, 2.0, 0.0], dtype=torch.float64)
+    x = torch.tensor([[0.5, 0.9, 0.5, 0.5]], dtype=torch.float64)
+
+    def scores(point):
+        margin = point @ weight
+        return torch.stack([margin, -margin], -1)[:, None]
+
+    def found(epsilon, steps=8, **more):
+        ball = torch.tensor([epsilon], dtype=x.dtype)
+        change = pgd(scores, x, torch.tensor([0]), ball, steps, norm="l1", **more) - x
+        return change[0].tolist()
+
+    assert found(0.08) == pytest.approx([0, 0.08, 0, 0])
+    # the second coordinate meets 1 after 0.1, and the third takes the rest
+    assert found(0.2) == pytest.approx([0, 0.1, -0.1, 0], abs=0.01)
+    assert found(0.2, box=(-math.inf, math.inf)) == pytest.approx([0, 0.2, 0, 0])

@@ -28,7 +28,7 @@ from ddrs.errors import StoreError
 from ddrs.files import check_file, clear_leftovers, made_beside, sync
 from ddrs.memory.store.schema import foreign_to_sqlite
 
-__all__ = ["SQLite"]
+__all__ = ["SQLite", "copy_store"]
 
 
 class SQLite:
@@ -119,7 +119,7 @@ class SQLite:
         try:
             clear_leftovers(Path(target))  # we hold the write lock: nobody else makes a copy
             partial = str(made_beside(Path(target)))
-            _copy(self._path, partial)
+            copy_store(self._path, partial)
             while os.path.lexists(target) and not _same(partial, target):
                 number += 1
                 target = f"{self._path}.version-{version}.{number}"
@@ -228,10 +228,19 @@ def _engine(path: str | None, timeout: float, read_only: bool, fixed: bool) -> E
     return engine
 
 
-def _copy(path: str, target: str) -> None:
-    """Copy the last committed state to an empty file, on the disk when this returns."""
-    with (
-        closing(sqlite3.connect(path)) as source,  # readers go on beside the writer
+def copy_store(path: str, target: str) -> None:
+    """Copy the last committed state to an empty file, on the disk when this returns.
+
+    Args:
+        path: the file of a memory; it is not written to.
+        target: the empty file.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be read, or the copy not be written.
+    """
+    mode = "mode=ro&immutable=1" if _cannot_change(path) else "mode=ro"
+    with (  # readers go on beside the writer
+        closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{mode}", uri=True)) as source,
         closing(sqlite3.connect(target)) as copy,
     ):
         source.backup(copy)

@@ -1,4 +1,4 @@
-"""Attacks on a smoothed classifier: inputs -> nearby inputs in [0, 1] that it gets wrong.
+"""Attacks on a smoothed classifier: inputs -> nearby inputs that it gets wrong.
 
 An attack sees the classifier as a function of a `[batch, *input]` point that gives the scores
 `[batch, copies, classes]` at noisy copies of it. The noise of the copies is fixed, and each row of
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ddrs.noise.distributions import Norm
 from ddrs.training.objectives.noisy import smoothed_loss
 
 __all__ = ["ATTACKS", "Attack", "ddn", "pgd"]
@@ -25,26 +26,39 @@ LAST_STEP = 0.01
 """DDN's step length falls from 1 to this along a half cosine (Rony et al. 2019)."""
 
 
-def pgd(scores: Scores, x: Tensor, y: Tensor, epsilon: Tensor, steps: int) -> Tensor:
+def pgd(
+    scores: Scores,
+    x: Tensor,
+    y: Tensor,
+    epsilon: Tensor,
+    steps: int,
+    *,
+    norm: Norm = "l2",
+    box: tuple[float, float] = (0, 1),
+) -> Tensor:
     """Projected gradient ascent of the smoothed loss (Salman et al. 2019, section 3).
 
-    Each step has length 2 epsilon / steps along the gradient, and ends with a projection to the
-    ball and to [0, 1]. It starts at `x`. Where the gradient is 0 the point stays.
+    Each step has length 2 epsilon / steps in the direction of steepest ascent, and ends with a
+    return to the ball and to the box. For l2 that is the gradient; for l1 it is the coordinate of
+    largest slope that can still move. It starts at `x`. Where the gradient is 0 the point stays.
 
     Args:
         scores: the classifier; see the module.
-        x: `[batch, *input]` inputs in [0, 1].
+        x: `[batch, *input]` inputs in the box.
         y: `[batch]` labels.
-        epsilon: `[batch]` l2 radius of the ball around each input; 0 leaves it as it is.
+        epsilon: `[batch]` radius of the ball around each input; 0 leaves it as it is.
         steps: gradients to take.
+        norm: of the ball.
+        box: the least and the largest value of a coordinate.
 
     Returns:
-        `[batch, *input]` points in the ball and in [0, 1].
+        `[batch, *input]` points in the ball and in the box.
     """
     point, length = x, 2 * epsilon.view(_shape(x)) / steps
     for _ in range(steps):
         _, slope = _look(scores, point, y)
-        point = _project(x, point + length * _unit(slope) - x, epsilon)
+        direction = _unit(slope) if norm == "l2" else _steepest(slope, point, box)
+        point = _project(x, point + length * direction - x, epsilon, norm, box)
     return point
 
 
@@ -87,13 +101,19 @@ def _look(scores: Scores, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return seen.detach(), slope
 
 
-def _project(x: Tensor, change: Tensor, epsilon: Tensor) -> Tensor:
-    """The point x + change in [0, 1], the change no longer than epsilon.
+def _project(
+    x: Tensor,
+    change: Tensor,
+    epsilon: Tensor,
+    norm: Norm = "l2",
+    box: tuple[float, float] = (0, 1),
+) -> Tensor:
+    """The point x + change in the box, the change no longer than epsilon.
 
-    For x in [0, 1] the clamp brings every coordinate closer to x, so the ball is not left again.
+    For x in the box the clamp brings every coordinate closer to x, so the ball is not left again.
     """
-    radius, length = epsilon.view(_shape(x)), _norm(change)
-    return (x + change * torch.where(length > radius, radius / length, 1)).clamp(0, 1)
+    radius, length = epsilon.view(_shape(x)), _norm(change, norm)
+    return (x + change * torch.where(length > radius, radius / length, 1)).clamp(*box)
 
 
 def _unit(change: Tensor) -> Tensor:
@@ -107,9 +127,19 @@ def _unit(change: Tensor) -> Tensor:
     return scaled / _norm(scaled).clamp(min=1)  # below 1 only where the row is 0
 
 
-def _norm(change: Tensor) -> Tensor:
-    """`[batch, 1, ...]` l2 lengths of the rows."""
-    lengths: Tensor = torch.linalg.vector_norm(change.flatten(1), dim=1)
+def _steepest(slope: Tensor, point: Tensor, box: tuple[float, float]) -> Tensor:
+    """Each row's unit step in l1 that raises the loss most and does not start out of the box."""
+    free = torch.where(slope > 0, point < box[1], point > box[0])
+    size = torch.where(free, slope.abs(), 0).flatten(1)
+    largest = size.argmax(1, keepdim=True)
+    step = torch.zeros_like(size).scatter_(1, largest, (size.gather(1, largest) > 0).to(size))
+    return step.view_as(slope) * slope.sign()
+
+
+def _norm(change: Tensor, norm: Norm = "l2") -> Tensor:
+    """`[batch, 1, ...]` lengths of the rows."""
+    order = {"l1": 1, "l2": 2}[norm]
+    lengths: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=order, dim=1)
     return lengths.view(_shape(change))
 
 

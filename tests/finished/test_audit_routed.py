@@ -51,6 +51,21 @@ def test_a_run_resumes_and_is_sound_by_itself(
     assert "a smoothed router" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"at_radii": (0.05, 0.2)},
+        {"radius_tolerance": 0.1, "bound": "two-sided", "noise": "uniform", "identity": "ours"},
+    ],
+)
+def test_a_run_that_stops_early_is_sound(changes: Any, asked: CertifyJob, tmp_path: Path) -> None:
+    certify_run(replace(asked, **changes), tmp_path / "run", quiet=True)
+    rows = read_certificates(tmp_path / "run")
+    assert len({part.n for row in rows for part in row.certificate.parts}) > 1
+    report = audit_run(tmp_path / "run")
+    assert report.ok, report.violations
+
+
 def test_a_router_that_does_not_fit_the_cells_is_refused(asked: CertifyJob, tmp_path: Path) -> None:
     settings = {**asked.settings, "router": "py:support.toy:linear"}
     with pytest.raises(ConfigurationError, match="3 scores for 2 cells"):

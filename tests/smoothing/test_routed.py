@@ -226,6 +226,7 @@ def test_the_digest_is_that_of_router_and_cells() -> None:
         digest(answers=(0.3, 0.2)),
         digest(sigmas=(0.5, 0.25)),
         digest(router_sigma=0.6),
+        digest(identity="mine"),
     ]
     assert len(set(others)) == len(others)
 

@@ -41,7 +41,7 @@ from ddrs.smoothing.method import Method
 from ddrs.smoothing.routed import CellClassifiers
 from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["certify_run", "load_classifiers"]
+__all__ = ["certify_run", "load_classifiers", "load_router"]
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Summary:
@@ -75,7 +75,7 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
     if isinstance(policy, Levels):
         bases = LevelClassifiers(classifiers, policy)
     elif isinstance(policy, Cells):
-        bases = CellClassifiers([*classifiers, _load_router(job, policy, dataset)], policy)
+        bases = CellClassifiers([*classifiers, load_router(job, policy, dataset)], policy)
     else:
         sigmas = [each or policy.initial for each in trained]
         calibration = calibration_for(job, dataset, inputs, classifiers, sigmas, out, quiet=quiet)
@@ -127,7 +127,7 @@ def load_classifiers(
     )
 
 
-def _load_router(job: CertifyJob, cells: Cells, dataset: Dataset) -> NoisyClassifier:
+def load_router(job: CertifyJob, cells: Cells, dataset: Dataset) -> NoisyClassifier:
     """The router of a job, tried on one input.
 
     Raises:

@@ -10,6 +10,7 @@ from .smoothing.calibrating import calibrate
 from .smoothing.calibration import Calibration
 from .smoothing.cascade import Cascade
 from .smoothing.classifier import SmoothedClassifier
+from .smoothing.routed import Routed
 from .version import __version__
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Gaussian",
     "GradientSigma",
     "Memory",
+    "Routed",
     "SearchSigma",
     "SmoothedClassifier",
     "Uniform",

@@ -233,6 +233,33 @@ def test_a_cascade_says_that_it_needs_no_memory(
     assert run(capsys, "audit", str(tmp_path / "run"))[0] == 0
 
 
+def test_a_router_says_that_it_needs_no_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", count=2)
+    words = ["certify", "--data", data, "--model", "py:support.toy:linear", "--n", "400"]
+    words += ["--sigmas", "0.25,0.5", "--seed", "1", "--out", str(tmp_path / "run")]
+    router = ["--router", "py:support.toy:router"]
+    code, _, err = run(capsys, *words, *router, "--policy", "cascade")
+    assert code == 2
+    assert "--router is an option of the policy routed, not of cascade" in err
+    words += ["--policy", "routed"]
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "give --router" in err
+    code, out, err = run(capsys, *words, *router)
+    assert code == 0
+    assert "the certificates of a router hold by themselves" in err
+    assert "it needs no memory" in out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["policy"] == {
+        "name": "routed",
+        "sigmas": [0.25, 0.5],
+        "router": "py:support.toy:router",
+        "router_sigma": None,
+    }
+    assert run(capsys, "audit", str(tmp_path / "run"))[0] == 0
+
+
 def test_a_question_is_named_below_the_table_and_shows_its_radii(
     certified: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

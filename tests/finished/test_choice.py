@@ -1,6 +1,7 @@
 """The choice among certificates, against counts that the logs do not show."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,14 @@ def test_runs_pay_from_their_own_counts() -> None:
     (row,) = found.lower.rows
     assert row.radius == pytest.approx(reference([985], N, ALPHA / 2 / 4, 0.5)[0])
     assert (row.sigma, found.n, found.alpha, found.norm) == (0.5, N, ALPHA, "l2")
+
+
+def test_the_alpha_of_runs_is_that_of_all_their_evidence() -> None:
+    row = certified(count=990)
+    half = replace(row.certificate, alpha=ALPHA / 2)
+    whole = replace(half, further=(replace(half.parts[0], role="route"),))
+    run = EvaluatedRun("routed", [replace(row, certificate=whole)], None)
+    assert choose([run, run]).alpha == ALPHA
 
 
 def test_logs_of_other_inputs_or_norms_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from ddrs.sigma.gradient import GradientSigma
 from ddrs.sigma.search import SearchSigma
 from ddrs.smoothing.alternatives import Alternatives
 from ddrs.smoothing.cascade import LevelClassifiers
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.levels import Levels
+from ddrs.smoothing.routed import CellClassifiers
 from ddrs.votes.classifier import NoisyClassifier
 from support.toy import CLASSES, Linear
 
@@ -30,6 +32,9 @@ def decided(job: CertifyJob, trained_sigma: float | None = None) -> CertifyConfi
     policy = job.build_policy(trained_sigma)
     if isinstance(policy, Levels):
         return CertifyConfig.of(job, LevelClassifiers(classifiers, policy), 5)
+    if isinstance(policy, Cells):
+        router = NoisyClassifier(Linear(9), CLASSES, NOISES[job.noise])
+        return CertifyConfig.of(job, CellClassifiers([*classifiers, router], policy), 5)
     return CertifyConfig.of(job, Alternatives(classifiers, policy, job.n0, job.selection), 5)
 
 
@@ -60,6 +65,10 @@ JOBS = [
     CertifyJob(
         "digits", "m", alternatives=("a",), policy="cascade", n=500,
         settings={"sigmas": (0.5, 0.25), "p0": (0.6, 0.5)},
+    ),
+    CertifyJob(
+        "digits", "m", policy="routed", n=500,
+        settings={"sigmas": (0.25, 1.0, 0.5), "router": "r", "router_sigma": 1.5},
     ),
 ]  # fmt: skip
 
@@ -156,7 +165,7 @@ def test_what_is_no_configuration_is_refused(changes: dict[str, Any]) -> None:
 
 
 def test_a_cascade_needs_no_memory_and_as_many_classifiers_as_levels_or_one() -> None:
-    config = decided(JOBS[-1])
+    config = decided(JOBS[-2])
     assert (config.memory, config.alone, config.sigma_range) == ("none", True, (0.25, 0.5))
     assert config.summary_settings["alpha"] == config.alpha
     assert "--policy cascade --sigmas 0.5,0.25 --p0 0.6,0.5" in config.command("out")
@@ -166,6 +175,7 @@ def test_a_cascade_needs_no_memory_and_as_many_classifiers_as_levels_or_one() ->
         ({"sigma": 0.5}, "takes --sigmas"),
         ({"settings": {}}, "give --sigmas"),
         ({"selection": "all"}, "adds up several"),
+        ({"selection": "all", "alternatives": ("a",)}, "select by themselves"),
         ({"alternatives": ("a", "b")}, "one for each"),
         ({"settings": {"sigmas": (0.25, 0.5)}}, "fall"),
         ({"settings": {**settings, "p0": (0.4,)}}, "p0 must be from 0.5"),
@@ -175,6 +185,34 @@ def test_a_cascade_needs_no_memory_and_as_many_classifiers_as_levels_or_one() ->
             CertifyJob("d", "m", policy="cascade", **{"settings": settings, **changes})
     with pytest.raises(ValueError, match="one for each"):
         CertifyConfig.from_json(stored(config) | {"model_digests": ["a", "b", "c"]})
+
+
+def test_a_router_needs_no_memory_and_cells_that_differ() -> None:
+    config = decided(JOBS[-1])
+    assert (config.memory, config.alone, config.sigma_range) == ("none", True, (0.25, 1.0))
+    assert config.summary_settings["alpha"] == config.alpha
+    assert len(config.model_digests) == 2  # the classifier of all cells, and the router
+    wanted = "--policy routed --sigmas 0.25,1.0,0.5 --router r --router-sigma 1.5"
+    assert wanted in config.command("out")
+    settings = {"sigmas": (0.5, 0.25), "router": "r"}
+    assert CertifyJob("d", "m", policy="routed", settings=settings).build_policy(None).scale == 0.5
+    for changes, message in (
+        ({"memory": "run"}, "a router needs no memory"),
+        ({"sigma": 0.5}, "a router takes --sigmas"),
+        ({"settings": {"router": "r"}}, "give --sigmas"),
+        ({"settings": {"sigmas": (0.5, 0.25)}}, "give --router"),
+        ({"settings": {**settings, "sigmas": (0.5, 0.5)}}, "give each cell once"),
+        ({"settings": {**settings, "router_sigma": -1.0}}, "positive"),
+        ({"settings": {**settings, "p0": (0.5,)}}, "a setting of the policy cascade"),
+        ({"selection": "all", "alternatives": ("a",)}, "select by themselves"),
+        ({"alternatives": ("a", "b")}, "one for each"),
+        ({"n": 10}, "n of at least 11"),  # at half of alpha
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            CertifyJob("d", "m", policy="routed", **{"settings": settings, **changes})
+    for digests in (["a", "b", "c"], ["router"]):
+        with pytest.raises(ValueError, match="one for each"):
+            CertifyConfig.from_json(stored(config) | {"model_digests": digests})
 
 
 def test_what_follows_from_a_configuration() -> None:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from ddrs import Cascade, GradientSigma, Memory, SearchSigma, SmoothedClassifier, Uniform
+from ddrs import (
+    Cascade,
+    GradientSigma,
+    Memory,
+    Routed,
+    SearchSigma,
+    SmoothedClassifier,
+    Uniform,
+)
 from smoothing.contract import MethodContract, OwnAndResolveContract
 from support.classifiers import Recorder, Table
 
@@ -50,7 +58,7 @@ class TestSeveralClassifiers(OwnAndResolveContract):
         return Memory("memory://")
 
 
-class CascadeContract(MethodContract):
+class AloneContract(MethodContract):
     def networks(self, method):
         return [each.model for each in method.base.classifiers]
 
@@ -60,13 +68,13 @@ class CascadeContract(MethodContract):
         assert len({one.sigma for one in method.certify(x)}) > 1  # and yet it does
 
 
-class TestCascade(CascadeContract):
+class TestCascade(AloneContract):
     def make(self, **options):
         levels = [(Recorder(Table(8, 4, seed=k)), 1.2 / 3**k, 0.75 - 0.25 * k) for k in range(2)]
         return Cascade(levels, 4, n=900, n0=40, **options)
 
 
-class TestCascadeOfOneNetworkInL1(CascadeContract):
+class TestCascadeOfOneNetworkInL1(AloneContract):
     @pytest.fixture
     def x(self):
         import torch
@@ -77,3 +85,17 @@ class TestCascadeOfOneNetworkInL1(CascadeContract):
         network = Recorder(Table(8, 4))
         levels = [(network, 1.5, 0.7), (network, 0.7, 0.6), (network, 0.2, 0.5)]
         return Cascade(levels, 4, noise=Uniform(), bound="two-sided", n=900, n0=40, **options)
+
+
+class TestRouted(AloneContract):
+    def make(self, **options):
+        cells = [(Recorder(Table(8, 4, seed=k)), 1.2 / 3**k) for k in range(2)]
+        return Routed(Recorder(Table(8, 2, seed=3)), cells, 4, n=900, n0=40, **options)
+
+
+class TestRoutedOfOneNetworkInL1(AloneContract):
+    def make(self, **options):
+        network = Recorder(Table(8, 4))
+        cells = [(network, 0.3), (network, 0.9), (network, 0.6)]
+        options |= {"noise": Uniform(), "bound": "two-sided", "router_sigma": 0.5}
+        return Routed(Recorder(Table(8, 3, seed=3)), cells, 4, n=900, n0=40, **options)

@@ -41,6 +41,19 @@ def another() -> Linear:
     return Linear(seed=4)
 
 
+class Router(Linear):
+    """The toy with scores of two cells instead of classes."""
+
+    digest_name = "tests.support.toy.Router"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, :2]
+
+
+def router() -> Router:
+    return Router(seed=5)
+
+
 def narrow() -> nn.Module:
     """A network with too few classes for the data."""
     return nn.Sequential(nn.Flatten(), nn.Linear(6, 2))

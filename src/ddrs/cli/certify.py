@@ -12,7 +12,7 @@ from ddrs.cli.options import Option, Out, given_options, options_of, read_option
 from ddrs.cli.terminal import say, say_lines
 from ddrs.errors import ConfigurationError
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.ways import GUARDED, WAYS, WayName, way_settings
+from ddrs.jobs.ways import GUARDED, STATELESS, WAYS, WayName, way_settings
 
 __all__ = ["EPILOG", "certify"]
 
@@ -72,8 +72,9 @@ def certify(context: typer.Context, out: Out, **values: Any) -> None:
             "certificates are not sound together",
             error=True,
         )
-    elif job.policy == "cascade":
-        say("note: the certificates of a cascade hold by themselves, without a memory", error=True)
+    elif issubclass(WAYS[job.policy], STATELESS):
+        what = "a cascade" if job.policy == "cascade" else "a router"
+        say(f"note: the certificates of {what} hold by themselves, without a memory", error=True)
     shown = compare([read_run(out)], job.at_radii or DEFAULT_RADII)
     say_lines(render(shown))
 

@@ -76,6 +76,7 @@ class Comparison:
         sound_together: whether all certificates hold for one classifier; False for a log whose
             sigmas differ, None for others.
         cascade: whether that classifier asks several sigmas, and so needs no memory.
+        routed: whether a router picks the sigma, so that no memory is needed.
         same_inputs: whether these are the inputs of most runs; of the first of them, where two
             sets of inputs are as frequent.
         wrong: by radius, the share of inputs that are certified with another class than their
@@ -111,6 +112,7 @@ class Comparison:
     norm: str | None = None
     sound_together: bool | None = None
     cascade: bool = False
+    routed: bool = False
     same_inputs: bool
     wrong: dict[str, float]
     discounted: dict[str, float] | None = None
@@ -217,6 +219,8 @@ def notes(comparisons: Sequence[Comparison]) -> str:
         )
     if any(one.cascade for one in comparisons):
         parts.append("a cascade is one classifier at several sigmas: it needs no memory")
+    if any(one.routed for one in comparisons):
+        parts.append("a router with its classifiers is one classifier: it needs no memory")
     others = [other_settings(one.other_settings, one.inputs) for one in comparisons]
     if any(others):
         told = " / ".join(text for text in others if text)
@@ -291,6 +295,10 @@ def _comparison(run: EvaluatedRun, radii: Sequence[float], *, same_inputs: bool)
         inherited=summary.memory.inherited if summary.memory.on else None,
         sound_together=summary.sound_together,
         cascade=any(isinstance(row, CertifiedRow) and row.certificate.p0 > 0 for row in run.rows),
+        routed=any(
+            isinstance(row, CertifiedRow) and row.certificate.parts[-1].role == "route"
+            for row in run.rows
+        ),
         start=summary.start,
         calibration=summary.calibration,
         null=_at(summary.null, radii),

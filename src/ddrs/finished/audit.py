@@ -13,6 +13,7 @@ from ddrs.finished.judging import EvidenceOf, one_input_faults, row_faults
 from ddrs.finished.reading import FinishedRun, read_finished
 from ddrs.inputs import input_digest
 from ddrs.jobs.checks import keeps_answer
+from ddrs.jobs.ways import STATELESS
 from ddrs.memory.audit import AuditReport, Violation
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.urls import parse_url, shown_url
@@ -20,7 +21,6 @@ from ddrs.proof.check import TOLERANCE
 from ddrs.runs.files import CONFIG
 from ddrs.runs.table import summary_json
 from ddrs.smoothing.joint import joint_digest
-from ddrs.smoothing.levels import Levels
 
 if TYPE_CHECKING:  # it loads torch
     from ddrs.data.dataset import Dataset
@@ -81,7 +81,7 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
         for kind, fault in row_faults(row, run.config)
     ]
     policy = run.config.policy
-    joint = policy.joint_digest if isinstance(policy, Levels) else joint_digest
+    joint = policy.joint_digest if isinstance(policy, STATELESS) else joint_digest
     if joint(run.config.model_digests) != run.config.model_digest:
         fault = "its model_digest is not that of its model_digests together"
         violations.append(Violation("configuration", (), fault))

@@ -183,7 +183,7 @@ def _of_run(run: EvaluatedRun, rows: Sequence[Row], share: float) -> _Source:
         radii,
         [certificate.sigma for certificate in certificates],
         counts.pop() if len(counts) == 1 else None,
-        max(certificate.alpha for certificate in certificates),
+        max(sum(part.alpha for part in certificate.parts) for certificate in certificates),
         "its own counts",
     )
 

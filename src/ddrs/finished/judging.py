@@ -15,6 +15,7 @@ from ddrs.proof.check import certificate_faults
 from ddrs.runs.checking import check_values, row_checks, shown
 from ddrs.runs.decoding import read_json
 from ddrs.runs.rows import CertifiedRow
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.joint import joint_digest
 from ddrs.smoothing.levels import Levels
 
@@ -41,9 +42,12 @@ def row_faults(row: CertifiedRow, config: CertifyConfig) -> Iterator[tuple[str, 
         if number is not None and not least <= number < config.num_classes:
             yield "class", f"its {name} is {number}, the run has {config.num_classes} classes"
     for part in certificate.parts:
-        least = -(-(part.n - part.count) // (config.num_classes - 1))
-        if part.role == "answer" and part.runner_up < least:
-            fault = f"its runner_up is {part.runner_up}, but among {config.num_classes} classes"
+        classes_of = config.num_classes
+        if part.role == "route" and isinstance(config.policy, Cells):
+            classes_of = len(config.policy.sigmas)
+        least = -(-(part.n - part.count) // (classes_of - 1))
+        if part.role != "pass" and part.runner_up < least:
+            fault = f"its runner_up is {part.runner_up}, but among {classes_of} classes"
             yield "class", f"{fault} one other has at least {least} of {part.n} votes"
     right = None if row.label is None else row.prediction == row.label
     if row.correct != right:
@@ -61,6 +65,8 @@ def _setting_faults(certificate: Certificate, config: CertifyConfig) -> Iterator
     yield from _origin_faults(certificate, config.smoothing_noise.norm, config.model_digests)
     if isinstance(config.policy, Levels):
         yield from _level_faults(certificate, config, config.policy)
+    elif isinstance(config.policy, Cells):
+        yield from _route_faults(certificate, config, config.policy)
     elif config.memory_is_its_own:
         yield from config.differences(certificate).values()
         yield from _other(certificate, {"seed": config.seed, "p0": 0.0, "further": ()}, "the run's")
@@ -95,6 +101,33 @@ def _level_faults(certificate: Certificate, config: CertifyConfig, levels: Level
         yield from _other(piece, wanted, f"that of level {number}")
         if piece.n not in config.estimation.times:
             yield f"its n at level {number} is {piece.n}, where the run never looks"
+
+
+def _route_faults(certificate: Certificate, config: CertifyConfig, cells: Cells) -> Iterator[str]:
+    """Where the evidence is not that of a class in a cell of the run, and of the route to it."""
+    yield from _other(certificate, {"n0": config.n0, "seed": config.seed}, "the run's")
+    roles = [piece.role for piece in certificate.parts]
+    if roles != ["answer", "route"]:
+        yield f"its evidence is of {', '.join(roles)}, not of an answer and of the route to it"
+        return
+    answer, route = certificate.parts
+    cell = (answer.model_digest, answer.sigma)
+    if cell not in cells.cells(config.model_digests):
+        yield f"no cell of the run is the classifier {shown(cell[0])} at sigma {cell[1]}"
+    router = {"sigma": cells.scale, "model_digest": config.model_digests[-1]}
+    yield from _other(route, router, "that of the router")
+    votes = 2 * config.n0 + answer.n + route.n
+    yield from _other(certificate, {"votes": votes}, "the sum of those of its evidence")
+    for piece in (answer, route):
+        wanted: dict[str, object] = {
+            "p0": 0.0,
+            "bound": config.bound,
+            "looks": config.estimation.looks,
+            "alpha": config.alpha / 2,
+        }
+        yield from _other(piece, wanted, f"that of the {piece.role}")
+        if piece.n not in config.estimation.times:
+            yield f"its n of the {piece.role} is {piece.n}, where the run never looks"
 
 
 def _other(

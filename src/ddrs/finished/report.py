@@ -25,6 +25,7 @@ from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 from ddrs.runs.summary import MemoryUse, Summary
 from ddrs.runs.table import EvaluatedRun, readable_runs
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.levels import Levels
 from ddrs.version import __version__
 
@@ -52,6 +53,13 @@ GUARANTEES = {
         "All certificates are about one classifier, a cascade of smoothed ones, which needs no "
         "memory: it answers every point by itself, whatever was asked before. With probability at "
         "least 1 - alpha over the votes of an input it gives the certified class at every point "
+        f"closer to the input than the certified radius. {ALPHA_OF_EACH}"
+    ),
+    "routed": (
+        "All certificates are about one classifier, a smoothed router with the smoothed "
+        "classifiers that it picks from, which needs no memory: it answers every point by itself, "
+        "whatever was asked before. With probability at least 1 - alpha over the votes of an input "
+        "router and classifier stay the same, and it gives the certified class, at every point "
         f"closer to the input than the certified radius. {ALPHA_OF_EACH}"
     ),
     "memory": f"{FROM_MEMORY} {ALPHA_OF_EACH}",
@@ -275,6 +283,8 @@ def _guarantee(config: CertifyConfig, summary: Summary) -> str:
         return "apart"
     if isinstance(config.policy, Levels):
         return "cascade"
+    if isinstance(config.policy, Cells):
+        return "routed"
     return "memory" if summary.memory.on else "one classifier"
 
 

@@ -5,7 +5,7 @@ of a policy do so in the policy's own class.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from ddrs.data.preparation import (
@@ -17,7 +17,7 @@ from ddrs.data.preparation import (
 )
 from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError
-from ddrs.jobs.ways import GUARDED, WAYS, Way, WayName, way_settings
+from ddrs.jobs.ways import GUARDED, STATELESS, WAYS, Way, WayName, way_settings
 from ddrs.memory.store.urls import parse_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES
@@ -25,6 +25,7 @@ from ddrs.noise.streams import check_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.stopping import Estimation, StoppingRule, stopping_rule
 from ddrs.sigma.policy import INITIAL_OPTION
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.selection import Selection, check_selection
 from ddrs.votes.batching import check_batch_size
@@ -71,8 +72,8 @@ class CertifyJob:
             "flag": "--alternative",
             "metavar": "SPEC",
             "help": "A further classifier; may be given several times. Each input gets the one "
-            "with the largest radius to be expected; with cascade it is that of the next level. "
-            "Not with fixed.",
+            "with the largest radius to be expected; with cascade it is that of the next level, "
+            "with routed that of the next cell. Not with fixed.",
         },
     )
     selection: Selection = field(
@@ -85,7 +86,10 @@ class CertifyJob:
     sigma: float | None = field(default=None, metadata=INITIAL_OPTION)
     policy: WayName = field(
         default="fixed",
-        metadata={"help": "How sigma is chosen; `cascade` asks several and needs no memory."},
+        metadata={
+            "help": "How sigma is chosen; `cascade` asks several and `routed` lets a network "
+            "pick one: these two need no memory."
+        },
     )
     # By the names of the policy's fields, e.g. {"votes": 200}; the others have their defaults.
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +107,7 @@ class CertifyJob:
             "metavar": "URL",
             "help": "sqlite:///FILE, postgresql://USER@HOST/DATABASE or memory://; `run` for one "
             "in the run directory (the default with gradient and search); `none` for none (the "
-            "default with fixed and cascade).",
+            "default with the others).",
         },
     )
     read_only: bool = field(
@@ -230,21 +234,31 @@ class CertifyJob:
 
     def _check_sigma(self) -> None:
         """Refuse a bad value before anything is loaded."""
-        if self.policy == "cascade":
-            self._check_cascade(Levels(**self.settings))
+        if issubclass(WAYS[self.policy], STATELESS):
+            self._check_stateless()
         elif self.sigma is not None:
             self.build_policy(None)
         else:  # the sigma of the model may be any in the range
             self.build_policy(self.settings.get("high", self.settings.get("low", 1.0)))
 
-    def _check_cascade(self, levels: Levels) -> None:
+    def _check_stateless(self) -> None:
+        what = "a cascade" if self.policy == "cascade" else "a router"
         if self.sigma is not None:
-            raise ConfigurationError("--sigma is for the other policies: a cascade takes --sigmas")
+            raise ConfigurationError(f"--sigma is for the other policies: {what} takes --sigmas")
         if self.memory not in ("auto", "none"):
-            raise ConfigurationError("a cascade needs no memory: leave out --memory")
+            raise ConfigurationError(f"{what} needs no memory: leave out --memory")
         if self.selection != "first":
-            raise ConfigurationError("the levels of a cascade all select: leave out --selection")
-        levels.per_level((self.model, *self.alternatives))
+            raise ConfigurationError(
+                f"the classifiers of {what} select by themselves: leave out --selection"
+            )
+        policy, classifiers = self.build_policy(None), (self.model, *self.alternatives)
+        if isinstance(policy, Levels):
+            policy.per_level(classifiers)
+        elif isinstance(policy, Cells):
+            if policy.router is None:
+                raise ConfigurationError("the network that picks a sigma is missing: give --router")
+            policy.cells((*classifiers, policy.router))
+            replace(self.estimation, alpha=self.alpha / 2).check_possible()
 
     def _check_memory(self) -> None:
         if self.memory in MEMORY_WORDS:
@@ -256,17 +270,18 @@ class CertifyJob:
     def build_policy(self, trained_sigma: float | None) -> Way:
         """The sigma policy, starting from `sigma` or else from the model's training noise.
 
-        The levels of a cascade start from no sigma.
+        A cascade and a router start from no sigma.
 
         Raises:
             ConfigurationError: neither is known, or a value is out of range.
         """
-        if self.policy == "cascade":
-            return Levels(**self.settings)
+        build: Any = WAYS[self.policy]
+        if issubclass(build, STATELESS):
+            stateless: Way = build(**self.settings)
+            return stateless
         initial = trained_sigma if self.sigma is None else self.sigma
         if initial is None:
             raise ConfigurationError("the model's training noise is not known; give --sigma")
-        build: Any = WAYS[self.policy]
         policy: Way = build(initial, **self.settings)
         return policy
 

@@ -14,7 +14,7 @@ from ddrs.data.split import Split
 from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
-from ddrs.jobs.ways import GUARDED, WAYS, Way
+from ddrs.jobs.ways import GUARDED, STATELESS, WAYS, Way
 from ddrs.memory.store.urls import shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES, SAFETY, Noise
@@ -26,7 +26,8 @@ from ddrs.runs.decoding import decode
 from ddrs.runs.files import MEMORY_FILE
 from ddrs.sigma.guard import Guard
 from ddrs.sigma.policy import check_range
-from ddrs.smoothing.levels import Levels
+from ddrs.smoothing.cells import Cells
+from ddrs.smoothing.levels import Levels, one_for_each
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ddrs.smoothing.alternatives import Alternatives
     from ddrs.smoothing.cascade import Cascade, LevelClassifiers
     from ddrs.smoothing.classifier import SmoothedClassifier
+    from ddrs.smoothing.routed import CellClassifiers, Routed
     from ddrs.votes.classifier import NoisyClassifier
 
 __all__ = ["CertifyConfig", "SummarySettings"]
@@ -82,7 +84,7 @@ class CertifyConfig:
         data_digest: `Dataset.digest` of them; None in early files. The engine compares it.
         num_classes: length of the models' outputs.
         model_digest: SHA-256 of what is certified: of the classifier, or of several together.
-        model_digests: SHA-256 of each classifier, `model` first.
+        model_digests: SHA-256 of each classifier, `model` first; that of a router last.
         version: version of the library.
 
     Raises:
@@ -131,6 +133,8 @@ class CertifyConfig:
             check_seed(self.seed)
         if isinstance(self.policy, Levels):
             self.policy.per_level(self.model_digests)
+        if isinstance(self.policy, Cells):
+            self.policy.cells(self.model_digests)
         found = self.classes or ()
         if len({*found}) < len(found) or not all(0 <= each < self.num_classes for each in found):
             raise ConfigurationError(
@@ -145,7 +149,7 @@ class CertifyConfig:
     def of(
         cls,
         job: CertifyJob,
-        alternatives: "Alternatives | LevelClassifiers",
+        alternatives: "Alternatives | LevelClassifiers | CellClassifiers",
         inputs: int,
         data_digest: str | None = None,
         classes: Sequence[int] | None = None,
@@ -154,7 +158,7 @@ class CertifyConfig:
 
         Args:
             job: what was asked.
-            alternatives: its classifiers, with the policy that chooses their sigma, or levels.
+            alternatives: its classifiers, with a policy that chooses sigma, levels, or cells.
             inputs: how many inputs there are to certify.
             data_digest: the digest of their data.
             classes: class of the model for each of the data, where the numbers are not the same.
@@ -247,7 +251,7 @@ class CertifyConfig:
     @property
     def alone(self) -> bool:
         """Whether the certificates of different inputs hold together without a memory."""
-        return isinstance(self.policy, Levels) or not self.policy.per_input
+        return isinstance(self.policy, STATELESS) or not self.policy.per_input
 
     @property
     def summary_settings(self) -> "SummarySettings":
@@ -255,7 +259,7 @@ class CertifyConfig:
         rule = self.estimation.stopping
         return {
             "alone": self.alone,
-            "alpha": self.alpha if isinstance(self.policy, Levels) else None,
+            "alpha": self.alpha if isinstance(self.policy, STATELESS) else None,
             "radii": sorted({*DEFAULT_RADII, *(self.at_radii or ())}),
             "n_at_most": self.n,
             "question": None if rule is None else str(rule),
@@ -309,11 +313,12 @@ class CertifyConfig:
 
     def classifier(
         self, classifiers: Sequence["NoisyClassifier"], memory: "Memory | None"
-    ) -> "SmoothedClassifier | Cascade":
+    ) -> "SmoothedClassifier | Cascade | Routed":
         """What certifies the inputs of the run.
 
         Args:
-            classifiers: the base classifiers, under `smoothing_noise`, `model` first.
+            classifiers: the base classifiers, under `smoothing_noise`, `model` first and a
+                router last.
             memory: the open memory; None for none.
 
         Raises:
@@ -322,6 +327,7 @@ class CertifyConfig:
         """
         from ddrs.smoothing.cascade import Cascade
         from ddrs.smoothing.classifier import SmoothedClassifier
+        from ddrs.smoothing.routed import Routed
 
         if isinstance(self.policy, Levels):
             levels = (
@@ -332,6 +338,22 @@ class CertifyConfig:
             return Cascade(
                 list(zip(*levels, strict=True)),
                 self.num_classes,
+                noise=self.smoothing_noise,
+                n0=self.n0,
+                n=self.n,
+                alpha=self.alpha,
+                bound=self.bound,
+                seed=self.seed,
+            )
+        if isinstance(self.policy, Cells):
+            *asked, router = classifiers
+            sigmas = self.policy.sigmas
+            by_cell = one_for_each(asked, len(sigmas), "router over {} cells")
+            return Routed(
+                router,
+                list(zip(by_cell, sigmas, strict=True)),
+                self.num_classes,
+                router_sigma=self.policy.scale,
                 noise=self.smoothing_noise,
                 n0=self.n0,
                 n=self.n,

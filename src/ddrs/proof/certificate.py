@@ -7,13 +7,16 @@ from typing import Any, Literal, Self
 
 from ddrs.proof.bounds import Bound, Confidence, upper_bound
 
-__all__ = ["ABSTAIN", "Certificate", "Evidence", "Outcome"]
+__all__ = ["ABSTAIN", "Certificate", "Evidence", "Outcome", "Role"]
 
 ABSTAIN = -1
 """The prediction that makes no claim."""
 
 Outcome = Literal["own", "inherited", "trimmed", "abstained", "unrecorded"]
 """Where a radius comes from: the input's own votes, the ball that covers it, or a cut between."""
+
+Role = Literal["answer", "pass", "route"]
+"""What votes are evidence of; see `Evidence`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,9 @@ class Evidence:
 
     Attributes:
         role: what the votes are evidence of; `"answer"`: the certified class wins within a radius;
-            `"pass"`: no other class has a probability above `p0` within a radius.
+            `"pass"`: no other class has a probability above `p0` within a radius; `"route"`: the
+            cell of the answer wins within a radius among those that a router picks from, and the
+            counts are of its votes for them (docs/routed.md).
         sigma: scale of the noise: standard deviation (l2) or half-width (l1).
         norm: `"l2"` (Gaussian noise) or `"l1"` (uniform noise).
         bound: `"one-sided"` or `"two-sided"`.
@@ -39,7 +44,7 @@ class Evidence:
             class wins by having more votes than any other.
     """
 
-    role: Literal["answer", "pass"] = "answer"
+    role: Role = "answer"
     sigma: float
     norm: str
     bound: Bound

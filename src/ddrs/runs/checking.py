@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ddrs.noise.distributions import NOISES
 from ddrs.proof.bounds import Bound
-from ddrs.proof.certificate import Outcome
+from ddrs.proof.certificate import Outcome, Role
 
 __all__ = ["Check", "check_values", "row_checks", "shown", "summary_checks"]
 
@@ -87,7 +87,7 @@ _EVIDENCE = {
 }
 
 
-_PIECE = {"role": _one_of(["answer", "pass"]), **_EVIDENCE}
+_PIECE = {"role": _one_of(get_args(Role)), **_EVIDENCE}
 
 
 def _are_evidence(pieces: object) -> bool:

@@ -1,9 +1,8 @@
 """`Cascade`: certificates that hold by themselves, from several noise levels (docs/cascade.md)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from operator import index
 from typing import Literal
 
@@ -17,14 +16,13 @@ from ddrs.noise.distributions import Gaussian, Noise
 from ddrs.noise.streams import check_seed, fresh_seed
 from ddrs.proof.bounds import Bound, lower_bound
 from ddrs.proof.cascade import Plan, plan, proving
-from ddrs.proof.certificate import ABSTAIN, Certificate, Evidence
-from ddrs.proof.certify import proved_radius, recompute_radius
-from ddrs.proof.stopping import AtRadii, Estimation, hoped_counts, stopping_rule
+from ddrs.proof.certificate import Certificate, Evidence
+from ddrs.proof.stopping import AtRadii, Estimation, stopping_rule
 from ddrs.smoothing.bases import Bases, base_classifiers
 from ddrs.smoothing.levels import Levels
-from ddrs.version import __version__
+from ddrs.smoothing.pieces import Piece, certificate_of, estimate_pieces
 from ddrs.votes.classifier import NoisyClassifier
-from ddrs.votes.requests import Inputs, VoteRequest
+from ddrs.votes.requests import Inputs
 
 __all__ = ["Cascade", "LevelClassifiers"]
 
@@ -245,136 +243,44 @@ class Cascade:
 
     def _estimate(
         self, inputs: Inputs, plans: Sequence[Plan], estimation: Estimation
-    ) -> list[list["_Level"]]:
+    ) -> list[list[Piece]]:
         """The planned levels of each input with their votes, drawn until each is settled."""
         levels = [
             [self._level(inputs, row, one, number, estimation) for number in range(one.depth)]
             for row, one in enumerate(plans)
         ]
-        active = [level for one in levels for level in one]
-        for before, seen in pairwise((0, *estimation.times)):
-            if not active:
-                break
-            for classifier in self.base.classifiers:
-                asked = [level for level in active if level.classifier is classifier]
-                for level in asked:
-                    level.request.n = seen - before
-                votes = classifier.count(inputs, [level.request for level in asked])
-                for level, counts in zip(asked, votes, strict=True):
-                    level.counts += counts
-            active = _unsettled(active, levels, estimation)
+        estimate_pieces(inputs, levels, estimation)
         return levels
 
     def _level(
         self, inputs: Inputs, row: int, planned: Plan, number: int, estimation: Estimation
-    ) -> "_Level":
+    ) -> Piece:
         classifier, sigma = self.base.by_level[number], self.base.policy.sigmas[number]
-        stream = inputs.stream(row, f"level-{number}-estimation")
-        return _Level(
-            classifier,
-            planned.selected,
-            VoteRequest(row, sigma, 0, stream),
-            np.zeros(classifier.num_classes, dtype=np.int64),
-            Evidence(
-                role="answer" if number == planned.depth - 1 else "pass",
-                sigma=sigma,
-                norm=self.noise.norm,
-                bound=estimation.bound,
-                p_lower=0.0,
-                p_upper=1.0,
-                count=0,
-                runner_up=0,
-                n=1,
-                looks=estimation.looks,
-                alpha=estimation.alpha / planned.depth,
-                model_digest=classifier.digest,
-                p0=self.base.policy.thresholds[number],
-            ),
+        blank = Evidence(
+            role="answer" if number == planned.depth - 1 else "pass",
+            sigma=sigma,
+            norm=self.noise.norm,
+            bound=estimation.bound,
+            p_lower=0.0,
+            p_upper=1.0,
+            count=0,
+            runner_up=0,
+            n=1,
+            looks=estimation.looks,
+            alpha=estimation.alpha / planned.depth,
+            model_digest=classifier.digest,
+            p0=self.base.policy.thresholds[number],
         )
+        stage = f"level-{number}-estimation"
+        return Piece.of(classifier, planned.selected, inputs, row, stage, blank)
 
-    def _certificate(self, inputs: Inputs, row: int, levels: Sequence["_Level"]) -> Certificate:
+    def _certificate(self, inputs: Inputs, row: int, levels: Sequence[Piece]) -> Certificate:
         """What the votes of the planned levels prove of one input."""
-        answer, *passed = proving([level.evidence for level in levels])
-        names = {name: getattr(answer, name) for name in Evidence.__slots__ if name != "role"}
-        certificate = Certificate(
-            prediction=levels[0].selected,
-            radius=0.0,
-            outcome="own",
-            own_prediction=levels[0].selected,
-            own_radius=0.0,
-            **names,
+        return certificate_of(
+            proving([level.evidence for level in levels]),
+            levels,
+            inputs,
+            row,
             n0=self.n0,
-            votes=len(self.base.by_level) * self.n0
-            + sum(int(each.counts.sum()) for each in levels),
-            input_digest=inputs.digests[row],
-            seed=inputs.seed,
-            version=__version__,
-            further=tuple(passed),
+            selection=len(self.base.by_level) * self.n0,
         )
-        radius = recompute_radius(certificate)
-        if radius > 0:
-            return replace(certificate, radius=radius, own_radius=radius)
-        return replace(certificate, prediction=ABSTAIN, own_prediction=ABSTAIN, outcome="abstained")
-
-
-@dataclass
-class _Level:
-    """A level of one input while its votes come in.
-
-    Attributes:
-        classifier: the level's.
-        selected: the class.
-        request: where its votes come from.
-        counts: `[classes]` votes so far.
-        blank: its evidence before any vote.
-    """
-
-    classifier: NoisyClassifier
-    selected: int
-    request: VoteRequest
-    counts: npt.NDArray[np.int64]
-    blank: Evidence
-
-    @property
-    def evidence(self) -> Evidence:
-        """What the votes so far are evidence of."""
-        runner_up = int(np.delete(self.counts, self.selected).max(initial=0))
-        return _with_counts(
-            self.blank, int(self.counts[self.selected]), runner_up, int(self.counts.sum())
-        )
-
-
-def _with_counts(evidence: Evidence, count: int, runner_up: int, n: int) -> Evidence:
-    counted = replace(evidence, count=count, runner_up=runner_up, n=n)
-    p_lower, p_upper = counted.interval
-    return replace(counted, p_lower=p_lower, p_upper=p_upper)
-
-
-def _unsettled(
-    active: Sequence[_Level], levels: Sequence[Sequence[_Level]], estimation: Estimation
-) -> list[_Level]:
-    """The levels whose further votes could change what their input's certificate says.
-
-    If the levels do as planned, the radius is at most the least that one of them can attain, so a
-    level is settled once its own radius is as good as that.
-    """
-    if estimation.stopping is None:
-        return list(active)
-    open_rows = {level.request.row for level in active}
-    attainable = {
-        row: min(_attainable(level, estimation.n) for level in levels[row]) for row in open_rows
-    }
-    return [
-        level
-        for level in active
-        if not estimation.stopping.settled(
-            proved_radius(level.evidence), attainable[level.request.row]
-        )
-    ]
-
-
-def _attainable(level: _Level, n: int) -> float:
-    """The radius that all `n` votes of a level prove if they go as well as is plausible."""
-    seen = level.evidence
-    count, runner_up = hoped_counts(seen.count, seen.runner_up, seen.n, n)
-    return proved_radius(_with_counts(seen, count, runner_up, n))

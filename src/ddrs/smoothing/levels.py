@@ -10,9 +10,33 @@ from typing import TypeVar
 
 from ddrs.errors import ConfigurationError
 
-__all__ = ["Levels"]
+__all__ = ["SIGMAS_OPTION", "Levels", "one_for_each"]
 
 T = TypeVar("T")
+
+SIGMAS_OPTION = {
+    "metavar": "S,S,...",
+    "help": "Sigma of each level of a cascade, falling, or of each cell of a router.",
+}
+
+
+def one_for_each(values: Sequence[T], count: int, whole: str) -> tuple[T, ...]:
+    """`count` values, of as many or of one for all.
+
+    Args:
+        values: of the classifiers.
+        count: how many there are to be.
+        whole: what takes them, for the error; `{}` stands for `count`.
+
+    Raises:
+        ConfigurationError: there is another number of them.
+    """
+    if len(values) not in (1, count):
+        raise ConfigurationError(
+            f"a {whole.format(count)} takes one classifier for all of them or one for each, got "
+            f"{len(values)}"
+        )
+    return tuple(values) if len(values) == count else (values[0],) * count
 
 
 @dataclass(frozen=True)
@@ -27,9 +51,7 @@ class Levels:
         ConfigurationError: no levels, rising or impossible values, or another number of them.
     """
 
-    sigmas: tuple[float, ...] = field(
-        default=(), metadata={"metavar": "S,S,...", "help": "Sigma of each level, falling."}
-    )
+    sigmas: tuple[float, ...] = field(default=(), metadata=SIGMAS_OPTION)
     p0: tuple[float, ...] = field(
         default=(0.5,),
         metadata={
@@ -82,12 +104,7 @@ class Levels:
         Raises:
             ConfigurationError: there is another number of them.
         """
-        if len(values) not in (1, len(self.sigmas)):
-            raise ConfigurationError(
-                f"a cascade of {len(self.sigmas)} levels takes one classifier for all of them or "
-                f"one for each, got {len(values)}"
-            )
-        return tuple(values) if len(values) == len(self.sigmas) else (values[0],) * len(self.sigmas)
+        return one_for_each(values, len(self.sigmas), "cascade of {} levels")
 
     def joint_digest(self, digests: Sequence[str]) -> str:
         """SHA-256 of the cascade: of its classifiers, sigmas and p0.

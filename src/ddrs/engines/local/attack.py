@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddrs.data.dataset import Dataset
 from ddrs.display.progress import ProgressBar
-from ddrs.engines.local.certify import load_classifiers
+from ddrs.engines.local.certify import load_classifiers, load_router
 from ddrs.errors import DDRSError, RunError
 from ddrs.evaluation.attacked import attack_figures
 from ddrs.files import replacing
@@ -43,7 +43,9 @@ from ddrs.runs.files import CERTIFICATES, CONFIG, MEMORY_FILE
 from ddrs.runs.rows import CertifiedRow
 from ddrs.smoothing.attack import Box, box_of, doubtful, lengths
 from ddrs.smoothing.cascade import Cascade
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.classifier import SmoothedClassifier
+from ddrs.smoothing.routed import Routed
 from ddrs.training.objectives.noisy import draw
 from ddrs.version import __version__
 from ddrs.votes.classifier import NoisyClassifier
@@ -97,7 +99,10 @@ def attack_run(
     if target.exists() or target.is_symlink():
         return _made_before(target, settings)
     dataset = run.load_data(rows)
-    classifiers, *_ = load_classifiers(_classifiers_of(config), dataset)
+    made = _classifiers_of(config)
+    classifiers, *_ = load_classifiers(made, dataset)
+    if isinstance(config.policy, Cells):
+        classifiers.append(load_router(made, config.policy, dataset))
     method = config.classifier(classifiers, None)
     if method.digest != config.model_digest:
         raise RunError(
@@ -171,7 +176,7 @@ class _Asked:
     job: AttackJob
     dataset: Dataset
     classifiers: Sequence[NoisyClassifier]
-    method: SmoothedClassifier | Cascade
+    method: SmoothedClassifier | Cascade | Routed
     inputs: int
     box: Box
 

@@ -35,11 +35,13 @@ from ddrs.runs.summary import Summary
 from ddrs.runs.table import read_summary
 from ddrs.smoothing.alternatives import Alternatives
 from ddrs.smoothing.cascade import LevelClassifiers
+from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.method import Method
+from ddrs.smoothing.routed import CellClassifiers
 from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["certify_run", "load_classifiers"]
+__all__ = ["certify_run", "load_classifiers", "load_router"]
 
 
 def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Summary:
@@ -69,9 +71,11 @@ def certify_run(job: CertifyJob, out: str | Path, *, quiet: bool = False) -> Sum
         dataset = dataset.renumbered(classes, classifiers[0].num_classes)
     policy = job.build_policy(trained[0])
     calibration = None
-    bases: Alternatives | LevelClassifiers
+    bases: Alternatives | LevelClassifiers | CellClassifiers
     if isinstance(policy, Levels):
         bases = LevelClassifiers(classifiers, policy)
+    elif isinstance(policy, Cells):
+        bases = CellClassifiers([*classifiers, load_router(job, policy, dataset)], policy)
     else:
         sigmas = [each or policy.initial for each in trained]
         calibration = calibration_for(job, dataset, inputs, classifiers, sigmas, out, quiet=quiet)
@@ -116,22 +120,42 @@ def load_classifiers(
     classes = _check_fit(loaded, dataset)
     # A sigma is a standard deviation or a half-width: one does not stand in for the other.
     trained = [each.sigma if each.noise in (None, job.noise) else None for each in loaded]
-    classifiers = [
-        NoisyClassifier(
-            each.module,
-            classes,
-            NOISES[job.noise],
-            batch_size=job.batch_size,
-            precision=job.precision,
-            compile=job.compile,
-            identity=job.identity,
-        )
-        for each in loaded
-    ]
-    for classifier in classifiers:
-        with frozen(classifier.model):
-            classifier.classify(dataset[0][0].unsqueeze(0))  # a model that does not fit fails here
-    return classifiers, trained, [each.classes for each in loaded]
+    return (
+        [_noisy(each, classes, job, dataset) for each in loaded],
+        trained,
+        [each.classes for each in loaded],
+    )
+
+
+def load_router(job: CertifyJob, cells: Cells, dataset: Dataset) -> NoisyClassifier:
+    """The router of a job, tried on one input.
+
+    Raises:
+        DDRSError: it cannot be loaded, or goes neither with the data nor with the cells.
+    """
+    assert cells.router is not None  # the job was checked
+    loaded = _counted(models.load(cells.router), job, dataset)
+    _check_shape(loaded, dataset)
+    assert loaded.num_classes is not None
+    return _noisy(loaded, loaded.num_classes, job, dataset)
+
+
+def _noisy(
+    loaded: models.LoadedModel, classes: int, job: CertifyJob | CalibrateJob, dataset: Dataset
+) -> NoisyClassifier:
+    """The model under the noise of a job; one that does not fit the data fails here."""
+    classifier = NoisyClassifier(
+        loaded.module,
+        classes,
+        NOISES[job.noise],
+        batch_size=job.batch_size,
+        precision=job.precision,
+        compile=job.compile,
+        identity=job.identity,
+    )
+    with frozen(classifier.model):
+        classifier.classify(dataset[0][0].unsqueeze(0))
+    return classifier
 
 
 def _counted(
@@ -162,12 +186,17 @@ def _check_fit(loaded: Sequence[models.LoadedModel], dataset: Dataset) -> int:
             raise ModelError(
                 f"{each.source} has {each.num_classes} classes but {loaded[0].source} has {classes}"
             )
-        if each.input_shape is not None and tuple(each.input_shape) != dataset.shape:
-            raise InputError(
-                f"{each.source} takes inputs of shape {list(each.input_shape)} but those of "
-                f"{dataset.name} have {list(dataset.shape)}"
-            )
+        _check_shape(each, dataset)
     return classes
+
+
+def _check_shape(loaded: models.LoadedModel, dataset: Dataset) -> None:
+    """Refuse a model that is known to take inputs of another shape."""
+    if loaded.input_shape is not None and tuple(loaded.input_shape) != dataset.shape:
+        raise InputError(
+            f"{loaded.source} takes inputs of shape {list(loaded.input_shape)} but those of "
+            f"{dataset.name} have {list(dataset.shape)}"
+        )
 
 
 def _open_memory(job: CertifyJob, run: Run[CertifyConfig]) -> AbstractContextManager[Memory | None]:

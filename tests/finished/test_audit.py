@@ -449,9 +449,7 @@ def test_each_classifier_has_its_own_limit_of_sigma(tmp_path: Path) -> None:
     data = toy.write_inputs(tmp_path / "data.npz", 24)
     run = tmp_path / "run"
     models = {"model": "py:support.toy:linear", "alternatives": ("py:support.toy:another",)}
-    job = CertifyJob(
-        data, **models, policy="search", sigma=0.5, n=400, seed=1, calibration="none"
-    )
+    job = CertifyJob(data, **models, policy="search", sigma=0.5, n=400, seed=1, calibration="none")
     certify_run(job, run, quiet=True)
     config, rows = read_finished(run).config, read_finished(run).rows
     sigmas: dict[str, float] = {}

@@ -111,9 +111,9 @@ def test_a_mode_that_another_freezing_took_back_is_not_forgotten():
     with frozen(model):
         check_frozen(model)
         model.train()
-        with frozen(model):  # another thread begins, in evaluation mode again
-            with pytest.raises(ModelError, match="training mode while it voted"):
-                check_frozen(model)
+        # another thread begins, in evaluation mode again
+        with frozen(model), pytest.raises(ModelError, match="training mode while it voted"):
+            check_frozen(model)
         with pytest.raises(ModelError, match="training mode while it voted"):
             check_frozen(model)
     with frozen(model), frozen(model):

@@ -148,7 +148,7 @@ def _notes(run: FinishedRun, data: str | None) -> Iterator[str]:
     """What one has to know beside whether the run is sound."""
     if data is None:
         what = "labels and inputs" if run.config.memory == "none" else "labels, inputs and the null"
-        yield f"{what} were not compared with the data: name them with --data SPEC"
+        yield f"{what} were not compared with the data: give --data SPEC"
     repeated = len(run.rows) - len({row.certificate.input_digest for row in run.rows})
     if repeated:
         yield f"{repeated} of {len(run.rows)} rows repeat the input of another row"
@@ -278,7 +278,9 @@ def _summary_faults(
     for name in [key for key in {**expected, **found} if key != "seconds"]:
         figure = name.partition(".")[0]
         # The null needs the inputs; early runs had none of these figures.
-        if (figure == "null" and not null_known) or (early and figure in LATER and name not in found):
+        if (figure == "null" and not null_known) or (
+            early and figure in LATER and name not in found
+        ):
             continue
         if name not in found:
             if name.startswith("other_settings.") and run.config.data_digest is None:

@@ -1,4 +1,4 @@
-"""What a Python function or class is: where it lies, or else its source text, or what it takes in."""
+"""What a Python function or class is: its place, or else its source text or what it takes in."""
 
 import ast
 import inspect
@@ -57,10 +57,9 @@ def _nameless(kind: type) -> tuple[type, ...]:
 
 def _functions(value: object) -> Mapping[str, FunctionType]:
     """The functions behind an attribute of a class."""
+    parts: dict[str, object] = {"": getattr(value, "__func__", value)}
     if isinstance(value, property):
         parts = {".get": value.fget, ".set": value.fset}
-    else:
-        parts = {"": getattr(value, "__func__", value)}
     return {name: each for name, each in parts.items() if isinstance(each, FunctionType)}
 
 

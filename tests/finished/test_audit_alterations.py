@@ -122,7 +122,7 @@ def all_correct(rows: Rows) -> None:
         ),
         (
             all_correct,
-            "note: labels, inputs and the null were not compared with the data: give --data SPEC",
+            "note: labels and inputs were not compared with the data: give --data SPEC",
         ),
     ],
 )

@@ -264,10 +264,10 @@ class SmoothedClassifier:
         Arguments and errors are those of `certify`.
         """
         inputs = self._inputs(x)
-        self.estimation.check_possible()
         if not len(inputs):
             return []
         if self.memory is not None:
+            self.estimation.check_possible()
             with self._named(inputs):
                 return self._predict_from(self.memory, inputs)
         with self._named(inputs), self.alternatives.frozen():

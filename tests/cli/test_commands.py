@@ -86,7 +86,7 @@ def test_audit_says_whether_a_run_is_sound(
     assert run(capsys, "audit", target, "--data", data)[:2] == (0, f"{target}: 12 entries, sound\n")
     assert run(capsys, "audit", target)[:2] == (
         0,
-        "note: labels and inputs were not compared with the data: name them with --data SPEC\n"
+        "note: labels, inputs and the null were not compared with the data: give --data SPEC\n"
         f"{target}: 12 entries, sound\n",
     )
     assert run(capsys, "audit", memory)[0] == 0

@@ -202,8 +202,9 @@ def test_every_figure_of_the_summary_but_the_time_is_held_against_the_rows(run: 
     found = places(json.loads(text))
     assert len(found) > 40
     for *path, last in found:
-        if "null" in (*path, last):
-            continue  # which needs the inputs
+        data = None
+        if "null" in (*path, last):  # which needs the inputs
+            data = f"npz:{run.parent / 'data.npz'}"
         for wrong in (123.5, "MISSING", "text"):
             summary = json.loads(text)
             inside = summary
@@ -213,7 +214,7 @@ def test_every_figure_of_the_summary_but_the_time_is_held_against_the_rows(run: 
             if wrong == "MISSING" and isinstance(inside, dict):
                 del inside[last]
             (run / "summary.json").write_text(json.dumps(summary))
-            kinds = [violation.kind for violation in audit_run(run).violations]
+            kinds = [violation.kind for violation in audit_run(run, data=data).violations]
             assert kinds == ([] if last == "seconds" else ["summary"]), (path, last, wrong)
 
 
@@ -437,3 +438,94 @@ def test_an_abstention_that_is_not_that_of_its_certificate_is_found(
     violations = [str(violation) for violation in audit_memory(url).violations]
     assert bool(violations) == (message is not None)
     assert message is None or any(f"abstention 1: {message}" in each for each in violations)
+
+
+def change_config(run: Path, **changes: Any) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_each_classifier_has_its_own_limit_of_sigma(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", 24)
+    run = tmp_path / "run"
+    models = {"model": "py:support.toy:linear", "alternatives": ("py:support.toy:another",)}
+    job = CertifyJob(data, **models, policy="search", sigma=0.5, n=400, seed=1, calibration="none")
+    certify_run(job, run, quiet=True)
+    config, rows = read_finished(run).config, read_finished(run).rows
+    sigmas: dict[str, float] = {}
+    for row in rows:
+        digest = row.certificate.model_digest
+        sigmas[digest] = max(row.sigma, sigmas.get(digest, 0.0))
+    low, high = sorted(config.model_digests, key=lambda digest: sigmas[digest])
+    assert 0 < sigmas[low] < sigmas[high]
+    policy = json.loads((run / "config.json").read_text())["policy"]
+    summary = json.loads((run / "summary.json").read_text())
+    for allowed, kinds in ((sigmas[low], set()), (sigmas[low] * 0.99, {"configuration"})):
+        limits = [
+            {"model_digest": low, "high": allowed},
+            {"model_digest": high, "high": sigmas[high]},
+        ]
+        guard = {"digest": "0" * 64, "noise": "gaussian", "limits": limits}
+        change_config(run, policy=policy | {"calibration": guard})
+        (run / "summary.json").write_text(json.dumps(summary | {"calibration": sigmas[high]}))
+        violations = audit_run(run).violations
+        assert {violation.kind for violation in violations} == kinds, violations
+        assert all("its sigma is" in violation.message for violation in violations)
+    for other in ({"noise": "uniform"}, {"limits": limits[1:]}):
+        change_config(run, policy=policy | {"calibration": guard | other})
+        messages = [violation.message for violation in audit_run(run).violations]
+        assert "its calibration is of other classifiers, or of other noise" in messages
+
+
+def test_an_abstention_of_the_run_is_remembered_by_its_memory(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    job = CertifyJob(
+        data, "py:support.toy:linear", policy="search", sigma=2.0, n=20, seed=1,
+        alpha=1e-5, calibration="none",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    certify_run(job, run, quiet=True)
+    abstained = [r.index for r in read_finished(run).rows if r.certificate.outcome == "abstained"]
+    assert abstained
+    assert audit_run(run).ok
+    (run / "memory.db").unlink()
+    with Memory(f"sqlite:///{run / 'memory.db'}") as memory:  # all but the abstentions, made anew
+        config = read_finished(run).config
+        memory.bind(config.model_digest, config.noise)
+        dataset = read_finished(run).load_data()
+        for row in read_finished(run).rows:
+            c = row.certificate
+            if c.outcome != "abstained":
+                own = replace(c, prediction=c.own_prediction, radius=c.own_radius, outcome="own")
+                x = dataset[row.index][0]
+                memory.resolve(x, own.prediction, own.radius, evidence=own.to_json())
+    violations = audit_run(run).violations
+    assert [violation.entries for violation in violations] == [(index,) for index in abstained]
+    assert {violation.message for violation in violations} == {
+        "the memory does not remember that it abstained"
+    }
+
+
+def test_a_digest_of_data_that_is_made_up_is_a_violation(run: Path) -> None:
+    data = f"npz:{run.parent / 'data.npz'}"
+    assert audit_run(run, data=data).ok
+    change_config(run, data_digest="0" * 64)
+    (violation,) = audit_run(run, data=data).violations
+    assert str(violation) == "its data_digest is not that of the data"
+
+
+def test_runs_that_ask_one_memory_for_other_alphas_are_sound(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    memory = f"sqlite:///{tmp_path / 'shared.db'}"
+    for number, alpha in enumerate((0.01, 0.001, 0.05, 0.002)):
+        asked = CertifyJob(
+            data, "py:support.toy:linear", policy="search", sigma=2.0, n=60, alpha=alpha,
+            seed=number, memory=memory, calibration="none",
+        )  # fmt: skip
+        certify_run(asked, tmp_path / str(number), quiet=True)
+    for number in range(4):
+        report = audit_run(tmp_path / str(number), memory)
+        assert report.ok, report.violations
+    smaller = [row.certificate.alpha for row in read_finished(tmp_path / "1").rows]
+    assert max(smaller) > 0.001
+    assert any("alpha" in note for note in audit_run(tmp_path / "1", memory).notes)

@@ -122,7 +122,7 @@ def all_correct(rows: Rows) -> None:
         ),
         (
             all_correct,
-            "note: labels and inputs were not compared with the data: name them with --data SPEC",
+            "note: labels and inputs were not compared with the data: give --data SPEC",
         ),
     ],
 )

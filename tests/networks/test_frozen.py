@@ -104,3 +104,17 @@ def test_a_model_that_cannot_be_frozen_is_left_as_it_was():
             pass
     assert all(module.training for module in model)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_mode_that_another_freezing_took_back_is_not_forgotten():
+    model = Normalised().train()
+    with frozen(model):
+        check_frozen(model)
+        model.train()
+        # another thread begins, in evaluation mode again
+        with frozen(model), pytest.raises(ModelError, match="training mode while it voted"):
+            check_frozen(model)
+        with pytest.raises(ModelError, match="training mode while it voted"):
+            check_frozen(model)
+    with frozen(model), frozen(model):
+        check_frozen(model)

@@ -150,6 +150,46 @@ def replaced(scale):
     return model
 
 
+def in_a_function(value, way):
+    """A network or a callable of a class whose name is that of all others made here."""
+
+    class Closed(Holds):
+        def forward(self, x):
+            return super().forward(x - value)
+
+    class Defaulting(Holds):
+        def forward(self, x, shift=value):
+            return super().forward(x - shift)
+
+    class Attributed(Holds):
+        shift = value
+
+    class Decorated(Holds):
+        @torch.no_grad()
+        def forward(self, x):
+            return super().forward(x - value)
+
+    class Called:
+        def __call__(self, x):
+            return x - value
+
+    return Holds(act=Called()) if way == "called" else locals()[way]()
+
+
+class InSlots(Holds):
+    __slots__ = ("shift",)
+
+    def __init__(self, shift) -> None:
+        super().__init__()
+        self.shift = shift
+
+
+def replaced_in_torchs(scale):
+    layer = linear()
+    layer.forward = closure(scale)
+    return layer
+
+
 LAMBDAS = [lambda x: x, lambda x: -x]  # on one line
 
 DIFFERENT = {
@@ -178,6 +218,15 @@ DIFFERENT = {
     "what hidden networks keep": [lambda v: Holds(parts=[linear(scale=v)]), (1.0, 2.0)],
     "paths": [lambda v: Holds(path=Path(v)), ("a", "b")],
     "a forward of the instance": [replaced, (1, 2)],
+    "a forward in torch's modules": [replaced_in_torchs, (1, 2)],
+    "cached functions": [lambda v: Holds(act=functools.cache(closure(v))), (1, 2)],
+    "slots of the network": [InSlots, (1, 2)],
+    "closures of methods": [lambda v: in_a_function(v, "Closed"), (1, 2)],
+    "defaults of methods": [lambda v: in_a_function(v, "Defaulting"), (1, 2)],
+    "attributes of local classes": [lambda v: in_a_function(v, "Attributed"), (1, 2)],
+    "decorated methods": [lambda v: in_a_function(v, "Decorated"), (1, 2)],
+    "what local classes call": [lambda v: in_a_function(v, "called"), (1, 2)],
+    "weights in a closure": [lambda v: in_a_function(linear(v), "Closed"), (1.0, 2.0)],
     "forward hooks": [lambda v: hooked(Holds(), v), (1, 2)],
     "hooks before": [lambda v: hooked(pinned(), v, "register_forward_pre_hook"), (1, 2)],
     "ways to call hooks": [lambda v: hooked(linear(), 1, with_kwargs=v), (False, True)],

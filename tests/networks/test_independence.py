@@ -232,3 +232,18 @@ def test_float64_inputs_get_float64_noise():
         (certificate,) = smoothed.certify(point)
         assert certificate.prediction == 1
     assert np.isfinite(certificate.radius)
+
+
+@pytest.mark.parametrize("masked", [-1e4, -1e9, -math.inf])
+def test_a_class_that_is_masked_out_hides_nothing(masked):
+    """The range of the scores, by which rounding is told apart, is not that of the mask."""
+
+    class Masked(Network):
+        def forward(self, x):
+            return super().forward(x).index_fill(1, torch.tensor([3]), masked)
+
+    torch.manual_seed(0)
+    drops, alone = Masked(lambda s, x: F.dropout(x)), Masked(lambda s, x: x)
+    with pytest.raises(ModelError, match="second time"):
+        SmoothedClassifier(drops, 4, n=50, n0=10, seed=0).certify(X)
+    assert len(SmoothedClassifier(alone, 4, n=50, n0=10, seed=0).certify(X)) == 2

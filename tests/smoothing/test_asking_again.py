@@ -9,6 +9,7 @@ import torch
 from scipy.stats import binom
 
 from ddrs import ABSTAIN, Memory, SmoothedClassifier
+from ddrs.errors import InputError
 from ddrs.proof.tries import alpha_left
 from support.classifiers import Halfspace, Recorder
 
@@ -177,3 +178,24 @@ def test_a_read_only_memory_answers_with_what_was_remembered_and_leaves_no_trace
         found = [smoothed(memory, seed).certify(x[1:])[0].seed for seed in (1, 2)]
         assert found == [1, 2]
         assert len(list(memory.abstentions())) == 1
+
+
+@pytest.mark.parametrize("call", ["certify", "predict"])
+def test_another_shape_is_no_other_input(call):
+    """A network that takes any shape would be asked at one point as often as one likes."""
+
+    class AnyShape(Halfspace):
+        def forward(self, x):
+            return super().forward(x.flatten(1))
+
+    model, x = AnyShape([1.0, 0.0]), on_the_boundary(1)
+    with Memory("memory://") as memory:
+        first = smoothed(memory, 0, model).certify(x)
+        assert first[0].outcome == "abstained"
+        for axes in range(1, 4):
+            with pytest.raises(InputError, match=r"the inputs in the memory have \(2,\)"):
+                getattr(smoothed(memory, axes, model), call)(x.reshape(1, *[1] * axes, 2))
+        assert smoothed(memory, 9, model).certify(x) == first
+        smoothed(memory, 0, model).certify(x + 2)
+        assert len(memory) == 1
+        assert memory.audit().ok

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from ddrs import ABSTAIN, Cascade, Uniform
-from ddrs.errors import ConfigurationError
+from ddrs import ABSTAIN, Cascade, Uniform, calibrate
+from ddrs.errors import ConfigurationError, ModelError
 from ddrs.votes.requests import Inputs
 from support.classifiers import Halfspace
 
@@ -114,3 +114,16 @@ def test_votes_that_can_prove_nothing_are_refused() -> None:
     for levels in ([], [(network, 0.5)], [(network, 0.5, 0.4)], [(network, np.inf, 0.5)]):
         with pytest.raises(ConfigurationError):
             Cascade(levels, 2)
+
+
+def test_the_user_may_vouch_for_a_network_of_a_cascade():
+    model = Halfspace([1.0, 0.0])
+    model.tool = (each for each in ())  # has no digest
+    with pytest.raises(ModelError, match="tool of the model"):
+        Cascade([(model, 0.5, 0.6), (model, 0.25, 0.5)], 2)
+    levels = [(model, 0.5, 0.6), (model, 0.25, 0.5)]
+    one, other = (Cascade(levels, 2, n=100, identity=name) for name in ("one", "other"))
+    assert one.digest != other.digest
+    assert one.certify(torch.ones(1, 2))[0].prediction == 0
+    found = calibrate(model, 2, torch.randn(50, 2), sigma=0.5, seed=0, identity="one")
+    assert found.models[0].model_digest == one.base.by_level[0].digest

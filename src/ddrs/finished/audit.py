@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # it loads torch
 
 __all__ = ["audit_memory", "audit_run"]
 
-LATER = frozenset(["wrong", "discounted", "discounted_acr", "start", "calibration"])
+LATER = frozenset(["null", "wrong", "discounted", "discounted_acr", "start", "calibration"])
 """Figures of a summary that came with the digest of the data."""
 
 
@@ -85,6 +85,9 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
     if joint(run.config.model_digests) != run.config.model_digest:
         fault = "its model_digest is not that of its model_digests together"
         violations.append(Violation("configuration", (), fault))
+    if not _is_calibrated(run):
+        fault = "its calibration is of other classifiers, or of other noise"
+        violations.append(Violation("configuration", (), fault))
     inputs = run.config.inputs
     indices = sorted(row.index for row in run.rows)
     if len(indices) != inputs or indices != list(range(inputs)):
@@ -92,19 +95,39 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
             Violation("rows", (), f"the rows are not inputs 0 to {inputs - 1}, each once")
         )
     violations += [Violation("rows", rows, fault) for rows, fault in one_input_faults(run.rows)]
+    null, null_known = None, run.config.memory == "none"
     if data is not None:
         from ddrs.data.loading import load  # it loads torch
+        from ddrs.jobs.null import null_accuracy
 
-        dataset = load(data, run.config.split, run.config.preparation)
-        violations += _data_violations(run.renumbered(dataset), run)
+        dataset = run.renumbered(load(data, run.config.split, run.config.preparation))
+        found = list(_data_violations(dataset, run))
+        violations += found
+        recorded = run.config.data_digest
+        if not found and recorded not in (None, dataset.digest(len(run.rows))):
+            fault = "its data_digest is not that of the data"
+            violations.append(Violation("data", (), fault))
+        if not found and not null_known:
+            norm, radii = run.config.smoothing_noise.norm, run.config.summary_settings["radii"]
+            null, null_known = null_accuracy(run.rows, dataset, norm, radii), True
     entries = None
     if url is not None:
         with Memory(url, norm=None, read_only=True) as opened:
             violations += _memory_violations(opened, run)
             entries = len(opened)
-    violations += [Violation("summary", (), fault) for fault in _summary_faults(run, entries)]
+    summary_faults = _summary_faults(run, entries, null, null_known=null_known)
+    violations += [Violation("summary", (), fault) for fault in summary_faults]
     whole = url is not None or run.config.memory == "none"
     return AuditReport(tuple(violations), len(run.rows), whole, tuple(_notes(run, data)))
+
+
+def _is_calibrated(run: FinishedRun) -> bool:
+    """Whether the calibration, if the run has one, is of its classifiers and noise."""
+    guard = run.config.guard
+    if guard is None:
+        return True
+    known = {limit.model_digest for limit in guard.limits}
+    return guard.noise == run.config.noise and known >= {*run.config.model_digests}
 
 
 def _data_violations(dataset: "Dataset", run: FinishedRun) -> Iterator[Violation]:
@@ -124,7 +147,8 @@ def _data_violations(dataset: "Dataset", run: FinishedRun) -> Iterator[Violation
 def _notes(run: FinishedRun, data: str | None) -> Iterator[str]:
     """What one has to know beside whether the run is sound."""
     if data is None:
-        yield "labels and inputs were not compared with the data: name them with --data SPEC"
+        what = "labels and inputs" if run.config.memory == "none" else "labels, inputs and the null"
+        yield f"{what} were not compared with the data: give --data SPEC"
     repeated = len(run.rows) - len({row.certificate.input_digest for row in run.rows})
     if repeated:
         yield f"{repeated} of {len(run.rows)} rows repeat the input of another row"
@@ -189,7 +213,13 @@ def _memory_violations(memory: Memory, run: FinishedRun) -> list[Violation]:
         answer = evidence.answers.get(certificate.input_digest)
         stored = answer and (answer.prediction, answer.radius, answer.outcome)
         given = (certificate.prediction, certificate.radius, certificate.outcome)
-        if certificate.outcome in ("abstained", "unrecorded"):
+        if certificate.outcome == "unrecorded":
+            continue
+        if certificate.outcome == "abstained":
+            remembers = not config.read_only and config.data_digest is not None  # early ones not
+            if remembers and certificate not in evidence.abstentions[certificate.input_digest]:
+                message = "the memory does not remember that it abstained"
+                violations.append(Violation("memory", (row.index,), message))
             continue
         if stored == given:
             if evidence.certificates.get(certificate.input_digest, certificate) != certificate:
@@ -212,13 +242,17 @@ def _memory_violations(memory: Memory, run: FinishedRun) -> list[Violation]:
     return violations
 
 
-def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
+def _summary_faults(
+    run: FinishedRun, entries: int | None, null: dict[str, float] | None, *, null_known: bool
+) -> Iterator[str]:
     """Where the summary is not the one that the rows give.
 
     Args:
         run: the run.
         entries: how many the memory has by now: others may have come after the run. None where it
             was not opened.
+        null: what constant classifiers get through its memory.
+        null_known: whether that could be made again.
     """
     try:
         found = dict(_figures(summary_json(run.path)))
@@ -230,7 +264,11 @@ def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
         entries = stated if entries is None else min(entries, stated)
     try:
         made = summarise(
-            run.rows, seconds=0.0, memory_entries=entries, **run.config.summary_settings
+            run.rows,
+            seconds=0.0,
+            memory_entries=entries,
+            null=null,
+            **run.config.summary_settings,
         )
     except DDRSError as error:
         yield f"there can be none of these rows: {error}"
@@ -240,7 +278,9 @@ def _summary_faults(run: FinishedRun, entries: int | None) -> Iterator[str]:
     for name in [key for key in {**expected, **found} if key != "seconds"]:
         figure = name.partition(".")[0]
         # The null needs the inputs; early runs had none of these figures.
-        if figure == "null" or (early and figure in LATER and name not in found):
+        if (figure == "null" and not null_known) or (
+            early and figure in LATER and name not in found
+        ):
             continue
         if name not in found:
             if name.startswith("other_settings.") and run.config.data_digest is None:

@@ -190,6 +190,7 @@ class EvidenceOf:
     Attributes:
         answers: the stored answers that were wanted, by input digest.
         certificates: the certificate of each of them that has a readable one.
+        abstentions: those that are remembered of wanted inputs, by input digest.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class EvidenceOf:
     ) -> None:
         self.answers: dict[str, Resolution] = {}
         self.certificates: dict[str, Certificate] = {}
+        self.abstentions: dict[str, list[Certificate]] = defaultdict(list)
         self._norm = norm
         self._digest = digest
         self._classifiers = classifiers
@@ -248,6 +250,8 @@ class EvidenceOf:
         except (TypeError, ValueError) as error:
             yield f"its certificate cannot be read: {error}"
             return
+        if abstention.input_digest in self._wanted:
+            self.abstentions[abstention.input_digest].append(own)
         yield from self._faults(own, abstention.id)
         if (own.prediction, own.own_prediction) != (ABSTAIN, ABSTAIN):
             yield f"its certificate claims class {own.own_prediction}"

@@ -236,12 +236,26 @@ class CertifyConfig:
     @property
     def sigma_range(self) -> tuple[float, float]:
         """The least and the largest sigma that the policy may choose."""
-        initial = self.policy.initial
-        low, high = getattr(self.policy, "low", initial), getattr(self.policy, "high", initial)
-        low, high = check_range(initial, low, high)
+        low, high = self._policy_range
         if self.guard is None:
             return low, high
         return min(low, self.guard.low), min(high, self.guard.high)
+
+    @property
+    def _policy_range(self) -> tuple[float, float]:
+        """The same without a calibration."""
+        initial = self.policy.initial
+        low, high = getattr(self.policy, "low", initial), getattr(self.policy, "high", initial)
+        return check_range(initial, low, high)
+
+    def _sigma_range_of(self, model_digest: str) -> tuple[float, float]:
+        """The same for one classifier: a calibration has a limit for each."""
+        limits = () if self.guard is None else self.guard.limits
+        for limit in limits:
+            if limit.model_digest == model_digest:
+                low, high = self._policy_range
+                return min(low, limit.high), min(high, limit.high)
+        return self.sigma_range
 
     @property
     def smoothing_noise(self) -> Noise:
@@ -280,7 +294,7 @@ class CertifyConfig:
         the same, and more surely.
         """
         c, estimation = certificate, self.estimation
-        low, high = self.sigma_range
+        low, high = self._sigma_range_of(c.model_digest)
         alpha = sum(part.alpha for part in c.parts)
         found = {
             name: f"its {name} is {getattr(c, name)}, the run's is {wanted}"

@@ -81,8 +81,9 @@ def insert(
             new.append(Entry(number, point, answers[point.digest], claim.prediction, claim.radius))
             new_index.add(scanned[k : k + 1], np.array([decided.radius]))
             new_sketches.append(scanned[k])
-    if new and not head.count:
-        transaction.set_meta(shape=json.dumps(new[0].point.x.shape))
+    if view.shape is None and (new or abstained):
+        # Of abstentions too: the same input in another shape is no other input.
+        transaction.set_meta(shape=json.dumps(claims[unanswered[0]].point.x.shape))
     head = transaction.append(new, np.array(new_sketches, np.float32), head)
     last = transaction.remember(abstained, view.known_abstention)
     return [result for result in results if result is not None], head, last

@@ -36,7 +36,7 @@ class View:
 
     Attributes:
         norm: the norm of the radii.
-        shape: the shape of the inputs, None before the first entry.
+        shape: the shape of the inputs, None before the first entry or abstention.
         index: the sketches of entries 1, 2, 3, ...
         known: the last entry that this process learned of or stored; the index may be behind it.
         known_abstention: likewise the last abstention.
@@ -81,8 +81,10 @@ class View:
             StoreError: the store was replaced, or entries are missing or damaged.
         """
         head = self.check(transaction)
-        if head.count and self.shape is None:
-            self.shape = read_shape(transaction.meta())
+        if self.shape is None and (head.count or self.known_abstention.count):
+            facts = transaction.meta()
+            if head.count or "shape" in facts:  # an import has no shape of abstentions alone
+                self.shape = read_shape(facts)
         if head.count > len(self.index):
             for rows in transaction.index_rows(after=len(self.index)):
                 self._learn(rows)

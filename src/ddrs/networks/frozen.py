@@ -25,6 +25,7 @@ class _Frozen:
     before: bool
     now: bool = False
     holders: int = 0
+    meddled: bool = False  # whether a module was seen in another mode than `now` meanwhile
 
 
 _LOCK = RLock()  # the collector may end an abandoned loop, which holds a model, within it
@@ -42,7 +43,9 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     modules, parameters = list(model.modules()), list(model.parameters())
     with _LOCK:
         for module in modules:
-            _hold(module, getattr(module, "training", False))  # a frozen script has no mode
+            held = _hold(module, getattr(module, "training", False))  # a frozen script has no mode
+            # Freezing takes back what another thread did, which the other holders have to know.
+            held.meddled |= held.holders > 1 and held.now != module.training
         for parameter in parameters:
             _hold(parameter, parameter.requires_grad)
         try:
@@ -82,15 +85,17 @@ def check_frozen(model: nn.Module) -> None:
     """
     for module in model.modules():
         held = _PARTS.get(id(module))
-        if held is not None and held.now != module.training:
+        if held is not None and (held.meddled or held.now != module.training):
             raise ModelError(
                 "the model was put into training mode while it voted, so its votes may be wrong: "
                 "leave it alone until the call returns"
             )
 
 
-def _hold(part: nn.Module | nn.Parameter, before: bool) -> None:
-    _PARTS.setdefault(id(part), _Frozen(part, before)).holders += 1
+def _hold(part: nn.Module | nn.Parameter, before: bool) -> _Frozen:
+    held = _PARTS.setdefault(id(part), _Frozen(part, before))
+    held.holders += 1
+    return held
 
 
 def _release(parts: list[nn.Module | nn.Parameter]) -> None:

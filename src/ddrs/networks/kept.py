@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from inspect import get_annotations, signature
+from types import MemberDescriptorType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from ddrs.networks.sources import enclosed
 from ddrs.networks.torchscript import program_digest
 
 __all__ = ["all_kept", "unwrapped"]
@@ -73,7 +75,7 @@ def all_kept(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _kept(module: nn.Module) -> dict[str, Any]:
-    own, kind = vars(module), type(module)
+    own, kind = _own(module), type(module)
     if isinstance(module, torch.jit.ScriptModule):
         return {**_hooks(module), "program": program_digest(module)}
     found = _hooks(module)
@@ -81,6 +83,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
         return found
     if "digest_name" in vars(kind):
         return found | {name: own[name] for name in ("forward",) if name in own}
+    found |= enclosed(kind)
     names = own.keys() - INTERNAL
     if not names:
         return found
@@ -96,6 +99,17 @@ def _kept(module: nn.Module) -> dict[str, Any]:
         found["code"] = module.code
         names -= {*GRAPH.split()}
     return found | {name: own[name] for name in sorted(names - NOTES)}
+
+
+def _own(module: nn.Module) -> dict[str, Any]:
+    """The attributes of an instance, those in slots of its class too."""
+    slots = [
+        name
+        for each in type(module).__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, MemberDescriptorType) and hasattr(module, name)
+    ]
+    return vars(module) | {name: getattr(module, name) for name in slots}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -135,7 +149,8 @@ def _hooks(module: nn.Module) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _told(kind: type[nn.Module]) -> frozenset[str]:
     """The attributes that a class of torch.nn makes from its arguments."""
-    annotated = [name for each in kind.__mro__ for name in get_annotations(each)]
+    kinds = kind.__mro__[: kind.__mro__.index(nn.Module)]  # which has an annotation of `forward`
+    annotated = [name for each in kinds for name in get_annotations(each)]
     constants = getattr(kind, "__constants__", ())
     sizes = ("_size", "_keys") if kind in (nn.ParameterList, nn.ParameterDict) else ()
     names = {*signature(kind.__init__).parameters, *annotated, *constants, *sizes}

@@ -1,13 +1,15 @@
-"""What a Python function is: where it lies, or else its source text."""
+"""What a Python function or class is: its place, or else its source text or what it takes in."""
 
 import ast
 import inspect
 import sys
 import textwrap
+from collections.abc import Mapping
 from functools import lru_cache, reduce
-from types import CodeType
+from types import CellType, CodeType, FunctionType
+from typing import Any
 
-__all__ = ["place", "source"]
+__all__ = ["cell_value", "enclosed", "place", "source"]
 
 
 def place(value: object) -> str | None:
@@ -20,6 +22,53 @@ def place(value: object) -> str | None:
     except AttributeError:
         return None
     return f"{module}.{name}" if found is value else None
+
+
+def cell_value(cell: CellType) -> object:
+    """What a closure holds; nothing is in a cell that is not filled yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def enclosed(kind: type) -> dict[str, Any]:
+    """What classes made within functions take in: closures, defaults and attributes, by name.
+
+    The name of such a class is that of all others that the function makes. `__init__` decides
+    nothing but what an instance holds. Bases that a module names are left out.
+    """
+    found: dict[str, Any] = {}
+    for each in _nameless(kind):
+        for name, value in vars(each).items():
+            for part, function in _functions(value).items():
+                if name != "__init__" and (taken := _taken(function)):
+                    found[f"{each.__qualname__}.{name}{part}"] = taken
+            if not hasattr(type(value), "__get__") and not name.startswith("__"):
+                found[f"{each.__qualname__}.{name}"] = value
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _nameless(kind: type) -> tuple[type, ...]:
+    """A class and its bases, as far as no name of a module leads to them."""
+    return tuple(each for each in kind.__mro__ if place(each) is None)
+
+
+def _functions(value: object) -> Mapping[str, FunctionType]:
+    """The functions behind an attribute of a class."""
+    parts: dict[str, object] = {"": getattr(value, "__func__", value)}
+    if isinstance(value, property):
+        parts = {".get": value.fget, ".set": value.fset}
+    return {name: each for name, each in parts.items() if isinstance(each, FunctionType)}
+
+
+def _taken(function: FunctionType) -> list[Any]:
+    """The values that a function has besides its arguments; nothing if it has none."""
+    names = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    cells = [(name, cell_value(cell)) for name, cell in names if name != "__class__"]
+    held = [cells, function.__defaults__ or (), function.__kwdefaults__ or {}]
+    return held if any(held) else []
 
 
 def source(code: CodeType) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ddrs.networks.kept import all_kept
-from ddrs.networks.sources import place, source
+from ddrs.networks.sources import cell_value, enclosed, place, source
 from ddrs.networks.structure import class_name, contents, feed_structure
 from ddrs.networks.torchscript import program_digest
 
@@ -89,6 +89,8 @@ class Values:
                 self._names.setdefault(id(value), f"{prefix}{part.__name__}:{name}")
 
     def _compound(self, value: object) -> bytes:
+        if isinstance(value, type):
+            return self._all("class", [class_name(value), enclosed(value)])
         if isinstance(value, Tensor):
             return _tensor(value)
         if isinstance(value, torch.jit.ScriptFunction):
@@ -156,7 +158,7 @@ class Values:
             raise NoDigest(
                 f"is the function {function.__qualname__} without source text"
             ) from error
-        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        cells = [cell_value(cell) for cell in function.__closure__ or ()]
         held = [function.__defaults__, function.__kwdefaults__, cells, function.__dict__]
         return _hash("source", text.encode(), *(self.digest(each) for each in held))
 
@@ -173,6 +175,8 @@ class Values:
                 made = reducer(value) if reducer else value.__reduce_ex__(4)
         except Exception as error:
             raise NoDigest(f"is a {class_name(type(value))}") from error
+        if isinstance(made, str) and hasattr(value, "__wrapped__"):  # by `functools.cache`
+            return self._all("around", [type(value), value.__wrapped__])
         if isinstance(made, str):
             return _hash("named", f"{type(value).__module__}.{made}".encode())
         call, arguments, state, items, pairs = (*made, None, None, None)[:5]
@@ -203,7 +207,7 @@ def _atom(value: Any) -> bytes | None:
         return _hash(kind.__name__, f"{number.real.hex()} {number.imag.hex()}".encode())
     if kind in (bytes, bytearray):
         return _hash(kind.__name__, value)
-    if isinstance(value, type):
+    if isinstance(value, type) and not enclosed(value):
         return _hash("class", class_name(value).encode())
     if isinstance(value, np.generic):
         return _hash("number", value.dtype.str.encode(), value.tobytes())
@@ -227,14 +231,6 @@ def _tensor(tensor: Tensor) -> bytes:
         return _hash("tensor", about.encode(), *contents(tensor))
     except (RuntimeError, NotImplementedError, TypeError) as error:
         raise NoDigest("holds a tensor without values") from error
-
-
-def _cell(cell: types.CellType) -> object:
-    """What a closure holds; nothing is in a cell that is not filled yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
 
 
 def _is_transformers_config(value: object) -> bool:

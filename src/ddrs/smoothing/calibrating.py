@@ -45,6 +45,7 @@ def calibrate(
     seed: int | None = None,
     precision: Precision = "fp32",
     compile: bool = False,
+    identity: str | None = None,
 ) -> Calibration:
     """Find the largest sigma up to which a classifier does not give one class for everything.
 
@@ -65,6 +66,7 @@ def calibrate(
         seed: key of the noise; a fresh one by default.
         precision: as in `SmoothedClassifier`; part of the classifier's identity.
         compile: likewise.
+        identity: likewise.
 
     Example:
         >>> import torch, ddrs
@@ -82,7 +84,9 @@ def calibrate(
     classifiers = [
         each
         if isinstance(each, NoisyClassifier)
-        else NoisyClassifier(each, num_classes, noise, precision=precision, compile=compile)
+        else NoisyClassifier(
+            each, num_classes, noise, precision=precision, compile=compile, identity=identity
+        )
         for each in models
     ]
     if seed is not None:

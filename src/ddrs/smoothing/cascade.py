@@ -75,7 +75,7 @@ class Cascade:
         bound: `"one-sided"`: a bound for each level, on the class where it is to answer and on the
             others where it is to pass. `"two-sided"`: both, each at half the level; any level may
             then turn out to answer.
-        seed, batch_size, precision, compile: as for `SmoothedClassifier`.
+        seed, batch_size, precision, compile, identity: as for `SmoothedClassifier`.
 
     Example:
         >>> import torch, ddrs
@@ -112,6 +112,7 @@ class Cascade:
         batch_size: int | Literal["auto"] = "auto",
         precision: Precision = "fp32",
         compile: bool = False,
+        identity: str | None = None,
     ) -> None:
         try:
             models = [model for model, _, _ in levels]
@@ -142,6 +143,7 @@ class Cascade:
             batch_size=batch_size,
             precision=precision,
             compile=compile,
+            identity=identity,
         )
         classifier = dict(zip(distinct, made, strict=True))
         self.base = LevelClassifiers([classifier[id(model)] for model in models], policy)

@@ -224,3 +224,8 @@ def test_the_command_says_what_it_does(
     assert said.out.startswith("No labels, so no accuracy")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["rgb"], config["resize"], config["crop"]) == (False, 2, None)
+
+
+def test_an_audit_prepares_the_data_as_the_run_did(run: Path, photographs: Path) -> None:
+    report = audit_run(run, data=f"folder:{photographs}")
+    assert report.ok, report.violations

@@ -293,4 +293,4 @@ def test_radii_whose_sum_is_no_float_have_statistics(path):
     with open_memory(path) as memory:
         for place in (0.0, 1.0, 2.0):
             memory.resolve(np.array([place]), 1, 1.7e308)
-        assert statistics(memory).radii.mean == inf
+        assert statistics(memory).all.mean == inf

@@ -107,3 +107,26 @@ def test_output_without_room_is_one_line(tmp_path: Path) -> None:
     assert found == 1
     assert len(lines) == 1
     assert lines[0].startswith("error: No space left on device; make room")
+
+
+@pytest.mark.parametrize("words", ["table log.tsv", "audit absent", "--version"])
+def test_closed_streams_end_in_no_traceback(words: str, tmp_path: Path) -> None:
+    (tmp_path / "log.tsv").write_text("idx\tlabel\tpredict\tradius\n0\t1\t1\t0.5\n")
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m ddrs {words} >&-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (words == "audit absent", False)
+
+
+def test_what_is_said_gets_into_no_file_that_is_opened_later(tmp_path: Path) -> None:
+    script = (
+        "import os\nfrom ddrs.cli import entry\nentry._fill_closed_streams()\n"
+        "file = open('run', 'w')\nassert file.fileno() > 2\nos.write(2, b'interrupted')\n"
+    )
+    command = f'exec {sys.executable} -c "$0" >&- 2>&-'
+    subprocess.run(["sh", "-c", command, script], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "run").read_text() == ""

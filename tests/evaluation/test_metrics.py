@@ -152,3 +152,7 @@ def test_counts_that_cannot_be_are_refused(hits: int, inputs: int) -> None:
 def test_levels_that_cannot_be_are_refused(level: float) -> None:
     with pytest.raises(ConfigurationError, match="level"):
         accuracy_interval(1, 10, level)
+
+
+def test_radii_whose_sum_is_no_float_have_an_average() -> None:
+    assert average_certified_radius(rows_of([(1e308, True)] * 4)) == pytest.approx(1e308)

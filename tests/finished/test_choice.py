@@ -199,3 +199,14 @@ def test_logs_of_other_inputs_or_norms_are_refused(tmp_path: Path) -> None:
 )
 def test_the_sigma_of_a_log_stands_in_its_name(path: str, sigma: float | None) -> None:
     assert sigma_in_name(Path("/logs") / path) == sigma
+
+
+@pytest.mark.parametrize("label", [LABEL, None])
+def test_runs_of_other_inputs_with_the_same_labels_are_refused(label: int | None) -> None:
+    correct = None if label is None else True
+    runs = [
+        EvaluatedRun(name, [certified(label=label, correct=correct, input_digest=name)], None)
+        for name in ("a", "b")
+    ]
+    with pytest.raises(InputError, match="b is not of the inputs of a"):
+        choose(runs)

@@ -9,6 +9,7 @@ import pytest
 from ddrs.errors import StoreError, StoreMismatchError
 from ddrs.memory.memory import Memory
 from ddrs.memory.transfer import (
+    METADATA_KEY,
     chained,
     chained_abstentions,
     export_entries,
@@ -16,6 +17,7 @@ from ddrs.memory.transfer import (
     last_of,
     open_export,
 )
+from ddrs.memory.view import read_shape
 
 
 def fill(memory, count=60, seed=3):
@@ -187,6 +189,8 @@ def test_an_altered_file_is_refused_and_nothing_is_stored(file, tmp_path, change
         {"shape": "nonsense"},
         {"count": 3},
         {"chain": "0" * 64},
+        {"count": float("inf")},
+        {"model_digest": "\ud800"},
     ],
 )
 def test_a_file_that_says_something_else_of_itself_is_refused(file, tmp_path, about):
@@ -344,3 +348,14 @@ def test_few_entries_are_held_at_once(tmp_path, monkeypatch):
             sizes.clear()
             import_entries(open_export(tmp_path / "m.parquet"), new, sizes.append)
             assert sizes == 2 * [2, 2, 2, 1]
+
+
+def test_lists_in_lists_are_refused(file):
+    with pq.ParquetFile(str(file)) as opened:
+        table = opened.read()
+    with pq.ParquetWriter(str(file), table.schema) as writer:
+        writer.add_key_value_metadata({METADATA_KEY: "[" * 200_000})
+    with pytest.raises(StoreError, match="no export of a memory"):
+        open_export(file)
+    with pytest.raises(StoreError, match="input shape"):
+        read_shape({"shape": "[" * 200_000})

@@ -37,3 +37,10 @@ def test_foreign_values_are_shown_short_and_without_control_characters() -> None
     assert len(shown("a" * 10**6)) < 60
     assert "\x1b" not in shown("\x1b[2J\n")
     assert len(shown(10**400)) < 60
+
+
+@pytest.mark.parametrize(("checks", "name"), [(row_checks, "sigma"), (summary_checks, "start")])
+@pytest.mark.parametrize("value", [1e-320, 1e200])
+def test_a_scale_whose_ratio_is_no_float_is_refused(checks: Any, name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: .* is not a noise scale"):
+        check_values({name: value}, checks)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from ddrs.errors import ConfigurationError, DataError, InputError
 from ddrs.networks.frozen import frozen
 from ddrs.noise.distributions import Gaussian, Uniform
 from ddrs.smoothing.calibrating import sigma_grid
-from ddrs.smoothing.calibration import MOST_EXCESS, Calibration, excess, last_allowed
+from ddrs.smoothing.calibration import (
+    MOST_EXCESS,
+    Calibration,
+    content_digest,
+    excess,
+    last_allowed,
+)
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
@@ -166,3 +173,20 @@ def test_what_can_never_work_is_refused():
         calibrated(sigma=[0.25, 0.5])
     with pytest.raises(ConfigurationError, match="votes"):
         calibrated(votes=0)
+
+
+def test_a_calibration_of_no_model_is_refused(tmp_path):
+    empty = replace(calibrated(), models=(), limits=())
+    empty = replace(empty, digest=content_digest(asdict(empty)))
+    empty.save(tmp_path / "empty.json")
+    with pytest.raises(DataError, match="it is of no model"):
+        Calibration.load(tmp_path / "empty.json")
+
+
+@pytest.mark.filterwarnings("error")
+def test_shares_beyond_all_sums_are_refused_without_a_warning(tmp_path):
+    found = calibrated()
+    one = replace(found.models[0], shares=((1e308,) * 3,) * len(found.models[0].grid))
+    replace(found, models=(one,)).save(tmp_path / "huge.json")
+    with pytest.raises(DataError, match="do not add up to 1"):
+        Calibration.load(tmp_path / "huge.json")

@@ -237,7 +237,8 @@ def main(arguments: list[str] | None = None) -> None:
         with _notes():
             # `--debug` may stand anywhere. Typer makes an exit code of Ctrl-C and of every Exit.
             code = app([word for word in words if word != "--debug"], standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
     except UsageError as error:
@@ -295,6 +296,7 @@ def _in_words(error: OSError) -> str:
 def _give_up_output() -> None:
     """Drop what standard output cannot take, so that Python does not complain at its end."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,6 +32,7 @@ _IMPORTING = "<frozen importlib._bootstrap>"
 
 def main() -> None:
     """Run the command line of this process."""
+    _fill_closed_streams()
     # A process that was told to ignore Ctrl-C, as by nohup, goes on doing so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         handler = _Interruption(sys.argv[1:])
@@ -41,6 +42,18 @@ def main() -> None:
     from ddrs.cli.commands import main as run
 
     run()
+
+
+def _fill_closed_streams() -> None:
+    """Put nothing in the place of streams that are closed, as by `2>&-`.
+
+    Else a file of a run or a memory would get their number, and what is said would be in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
 
 
 def interruption(words: Sequence[str]) -> str:

@@ -27,5 +27,7 @@ def say_lines(text: str, *, error: bool = False) -> None:
 
 def _print(line: str, error: bool) -> None:
     stream = sys.stderr if error else sys.stdout
+    if stream is None:  # it was closed before the process began
+        return
     encoding = stream.encoding or "utf-8"
     typer.echo(line.encode(encoding, "backslashreplace").decode(encoding), err=error)

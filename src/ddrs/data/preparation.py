@@ -86,12 +86,17 @@ class Preparation:
         """An image, resized and cropped.
 
         Raises:
-            ValueError: it is smaller than the crop.
+            ValueError: it is smaller than the crop, or so long that it would become too large.
         """
         from PIL.Image import Resampling
 
         if self.resize is not None:
             size = _resized(self.resize, image.size)
+            if max(size) > MOST_PIXELS:
+                raise ValueError(
+                    f"resized it would have {size[1]} x {size[0]} pixels, and no side may have "
+                    f"more than {MOST_PIXELS}"
+                )
             if size != image.size:
                 image = image.resize(size, Resampling[self.interpolation.upper()])
         if self.crop is None:

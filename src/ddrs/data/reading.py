@@ -1,15 +1,10 @@
 """What sources share: where they are, the names of their columns, and damage as one error."""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-from PIL import Image
-
-from ddrs.errors import DataError, one_line
+from ddrs.errors import DataError, DDRSError, one_line
 from ddrs.files import check_file
 
 __all__ = [
@@ -24,16 +19,6 @@ __all__ = [
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
-READ_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,  # Pillow, for a broken PNG
-    zipfile.BadZipFile,
-    zlib.error,
-    pa.ArrowException,
-    Image.DecompressionBombError,
-)
 
 
 def existing(spec: str, source: str) -> Path:
@@ -82,12 +67,16 @@ def find_column(spec: str, found: Sequence[str], accepted: Sequence[str]) -> str
 
 @contextmanager
 def reading(what: str | Callable[[], str]) -> Iterator[None]:
-    """Give damaged data one error that names what was read; a name may be found only then."""
+    """Give damaged data one error that names what was read; a name may be found only then.
+
+    Readers raise whatever their code stumbles on: NumPy TypeError, OverflowError, MemoryError and
+    tokenize.TokenError for headers, zipfile RuntimeError, Pillow SyntaxError and struct.error.
+    """
     try:
         yield
-    except DataError:
+    except DDRSError:
         raise
-    except READ_ERRORS as error:
+    except Exception as error:
         reason = one_line(error) or type(error).__name__
         name = what if isinstance(what, str) else what()
         raise DataError(f"{name} cannot be read: {reason}") from error

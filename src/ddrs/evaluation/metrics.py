@@ -19,6 +19,7 @@ __all__ = [
     "average_certified_radius",
     "certified_accuracy",
     "certified_hits",
+    "mean",
 ]
 
 Float64s = npt.NDArray[np.float64]
@@ -105,7 +106,7 @@ def average_certified_radius(rows: Rows) -> float:
         InputError: no rows, or a row without a finite radius >= 0 and a `correct` of 0 or 1.
     """
     radius, correct = _columns(rows)
-    return fsum(radius[correct]) / len(radius)
+    return mean(radius[correct], len(radius))
 
 
 def accuracy_interval(hits: int, inputs: int, level: float = 0.95) -> tuple[float, float]:
@@ -171,3 +172,11 @@ def _pair(position: int, row: Scored | Mapping[str, Any]) -> tuple[float, float]
             f"row {position} must have a numeric radius and correct, as attributes or as keys: "
             f"{error!r}"
         ) from error
+
+
+def mean(values: Float64s, count: int) -> float:
+    """The sum of values, divided by a number of them that may be larger; finite if all are."""
+    try:
+        return fsum(values) / count
+    except OverflowError:
+        return fsum(values / count)

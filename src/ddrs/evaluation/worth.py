@@ -14,7 +14,7 @@ from typing import TypedDict
 import numpy as np
 
 from ddrs.display.rounding import radius_key
-from ddrs.evaluation.metrics import Float64s
+from ddrs.evaluation.metrics import Float64s, mean
 from ddrs.proof.certificate import ABSTAIN
 from ddrs.runs.rows import CertifiedRow, Row
 
@@ -130,7 +130,7 @@ def discounted_figures(
     radius = np.array([row.radius for row in rows])
     return {
         "discounted": {radius_key(r): fsum(weights[radius >= r]) / len(rows) for r in radii},
-        "discounted_acr": fsum(weights * radius) / len(rows),
+        "discounted_acr": mean(weights * radius, len(rows)),
     }
 
 

@@ -161,13 +161,23 @@ def _matched(run: EvaluatedRun, first: EvaluatedRun) -> list[Row]:
         rows = [by_index[row.index] for row in first.rows if row.index in by_index]
     else:
         rows = list(run.rows)
-    labels = [row.label for row in first.rows]
-    if len(run.rows) != len(first.rows) or [row.label for row in rows] != labels:
+    if (
+        len(run.rows) != len(first.rows)
+        or [row.label for row in rows] != [row.label for row in first.rows]
+        or any(map(_differ, rows, first.rows))
+    ):
         raise InputError(
             f"{run.name} is not of the inputs of {first.name}: choose among logs or runs of the "
             "same inputs"
         )
     return rows
+
+
+def _differ(row: Row, other: Row) -> bool:
+    """Whether two rows are of inputs that they record, and these are two."""
+    if not (isinstance(row, CertifiedRow) and isinstance(other, CertifiedRow)):
+        return False
+    return row.certificate.input_digest != other.certificate.input_digest
 
 
 def _of_run(run: EvaluatedRun, rows: Sequence[Row], share: float) -> _Source:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, inf
 from operator import attrgetter
 from statistics import median
 
@@ -145,7 +145,7 @@ def _group(facts: Sequence[_Facts]) -> Group:
         outcomes.count("inherited"),
         min(radii),
         median(radii),
-        fsum(radii) / len(radii),
+        _sum(radii) / len(radii),
         max(radii),
     )
 
@@ -156,7 +156,14 @@ def _cost(facts: Iterable[_Facts]) -> Cost:
     return Cost(
         len(facts),
         sum(fact.prediction != fact.claimed_prediction for fact in facts),
-        fsum(max(difference, 0.0) for difference in lost),
+        _sum(max(difference, 0.0) for difference in lost),
         max([0.0, *lost]),
-        fsum(max(-difference, 0.0) for difference in lost),
+        _sum(max(-difference, 0.0) for difference in lost),
     )
+
+
+def _sum(values: Iterable[float]) -> float:
+    try:
+        return fsum(values)
+    except OverflowError:  # of radii that somebody made up
+        return inf

@@ -165,8 +165,12 @@ def open_export(path: str | Path) -> Export:
         expected = COLUMNS if "abstentions" in facts else EARLY_COLUMNS
         if not columns.remove_metadata().equals(expected):
             raise ValueError("it has other columns")
+        "".join(about.values()).encode()  # half of a surrogate pair, which no store takes
         parse_norm(about.get("norm"))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (
+        *(pa.ArrowException, OSError, KeyError, TypeError, ValueError),
+        *(OverflowError, RecursionError),  # a count beyond all integers, or lists in lists
+    ) as error:
         raise StoreError(f"{path} is no export of a memory, or is damaged: {error}") from error
     return Export(path, about, head, last)
 

@@ -231,7 +231,7 @@ def read_shape(facts: dict[str, str]) -> Shape:
         if prod(shape) < 1 or any(length < 1 for length in shape):
             raise ValueError(shape)
         return shape
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise StoreError(
             f"the recorded input shape {facts.get('shape')!r} is unreadable: the store was altered"
         ) from error

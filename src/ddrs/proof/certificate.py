@@ -159,7 +159,10 @@ class Certificate:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The record that `to_json` wrote; TypeError or ValueError if it is not one."""
-        row = dict(json.loads(text))
+        try:
+            row = dict(json.loads(text))
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
         return cls(**row | _further(row))
 
 

@@ -64,7 +64,7 @@ def _or_none(check: Check) -> Check:
 
 _TEXT = Check(lambda value: type(value) is str, "a text")
 _TRUTH = Check(lambda value: type(value) is bool, "true or false")
-_POSITIVE = _real(lambda value: value > 0, "a finite number above 0")
+_SCALE = _real(lambda value: 1e-100 <= value <= 1e100, "a noise scale from 1e-100 to 1e100")
 _AT_LEAST_0 = _real(lambda value: value >= 0, "a finite number of at least 0")
 _SHARE = _real(lambda value: 0 <= value <= 1, "a number from 0 to 1")
 _LEVEL = _real(lambda value: 0 < value < 1, "a number between 0 and 1")
@@ -72,7 +72,7 @@ _CLASS = _whole(-1)  # or an abstention
 _NORM = _one_of(noise.norm for noise in NOISES.values())
 
 _EVIDENCE = {
-    "sigma": _POSITIVE,
+    "sigma": _SCALE,
     "norm": _NORM,
     "bound": _one_of(get_args(Bound)),
     "p_lower": _SHARE,
@@ -149,8 +149,8 @@ summary_checks = {
     "discounted": _or_none(_SHARES),
     "discounted_acr": _or_none(_AT_LEAST_0),
     "null": _or_none(_SHARES),
-    "start": _or_none(_POSITIVE),
-    "calibration": _or_none(_POSITIVE),
+    "start": _or_none(_SCALE),
+    "calibration": _or_none(_SCALE),
     "other_settings": Check(
         lambda rows: all(key.isidentifier() and _whole(1).fits(rows[key]) for key in rows),
         "names of settings, with whole numbers above 0",

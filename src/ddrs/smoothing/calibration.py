@@ -112,6 +112,8 @@ class Calibration(Guard):
 
     def check_whole(self) -> None:
         """Raise ValueError unless digest and limits are those of what was seen."""
+        if not self.models:
+            raise ValueError("it is of no model")
         if [(one.model_digest, one.high) for one in self.models] != [
             (limit.model_digest, limit.high) for limit in self.limits
         ]:
@@ -123,7 +125,9 @@ class Calibration(Guard):
                 raise ValueError("its shares do not fit its grid")
             if not (grid[0] > 0 and (np.diff(grid) > 0).all()):
                 raise ValueError("its grid does not rise")
-            if (shares < 0).any() or not all(isclose(row.sum(), 1, rel_tol=1e-9) for row in shares):
+            if not ((shares >= 0) & (shares <= 1)).all() or not all(
+                isclose(row.sum(), 1, rel_tol=1e-9) for row in shares
+            ):
                 raise ValueError("its shares do not add up to 1")
             if one.high != one.grid[last_allowed(shares, one.grid.index(one.sigma))]:
                 raise ValueError("a limit does not follow from its shares")

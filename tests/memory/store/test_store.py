@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from ddrs.errors import StoreError
 from ddrs.memory.memory import Memory
 from ddrs.memory.regions import Resolution
+from ddrs.memory.statistics import statistics
 from ddrs.proof.certificate import ABSTAIN
 from memory.contract import conflicting
 
@@ -272,3 +274,23 @@ def edit(path, statement):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(statement)
     connection.close()
+
+
+def test_a_schema_that_is_no_text_is_damage(path):
+    fill(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(
+        "UPDATE sqlite_master SET sql = CAST(X'4EF59B' AS TEXT) WHERE tbl_name = 'regions'"
+    )
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match="damaged"):
+        open_memory(path, read_only=True)
+
+
+def test_radii_whose_sum_is_no_float_have_statistics(path):
+    with open_memory(path) as memory:
+        for place in (0.0, 1.0, 2.0):
+            memory.resolve(np.array([place]), 1, 1.7e308)
+        assert statistics(memory).all.mean == inf

@@ -115,12 +115,15 @@ class Store:
             raise StoreError("the memory is closed: open it again")
         if self._process != os.getpid():
             raise StoreError("the memory was opened before this process forked: open it here again")
-        with self._db.engine.begin() as connection:
-            self._db.begin(connection, write=write)
-            remembers = self._tables_of == str(SCHEMA_VERSION)
-            result = work(Transaction(connection, remembers=remembers))
-            self._db.check()
-            return result
+        try:
+            with self._db.engine.begin() as connection:
+                self._db.begin(connection, write=write)
+                remembers = self._tables_of == str(SCHEMA_VERSION)
+                result = work(Transaction(connection, remembers=remembers))
+                self._db.check()
+                return result
+        except UnicodeDecodeError as error:  # from sqlite3, whose message repeats what is no text
+            raise StoreError(f"{self._db.name} is damaged: restore it from a copy") from error
 
     def _open(self) -> None:
         with self._explained():

@@ -15,7 +15,7 @@ from ddrs.errors import ConfigurationError, RunError
 from ddrs.evaluation.metrics import DEFAULT_RADII
 from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.ways import GUARDED, STATELESS, WAYS, Way
-from ddrs.memory.store.urls import shown_url
+from ddrs.memory.store.urls import file_url, shown_url
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import NOISES, SAFETY, Noise
 from ddrs.noise.streams import check_seed
@@ -322,7 +322,7 @@ class CertifyConfig:
         if self.memory == "run":
             if (run / MEMORY_FILE).is_symlink():
                 raise RunError(f"{run / MEMORY_FILE} is a link: put the memory itself there")
-            return f"sqlite:///{run.resolve() / MEMORY_FILE}"
+            return file_url(run / MEMORY_FILE)
         return self.memory
 
     def classifier(

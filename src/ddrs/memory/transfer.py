@@ -25,6 +25,7 @@ from ddrs.memory.entries import Entry, from_row, input_row, region_row
 from ddrs.memory.geometry import parse_norm
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.tables import ROWS_PER_QUERY, Head
+from ddrs.memory.store.urls import file_url
 from ddrs.memory.view import read_shape, rows_per_query
 from ddrs.noise.distributions import Norm
 from ddrs.proof.certificate import ABSTAIN
@@ -211,7 +212,7 @@ def rehearse(export: Export, on_entries: OnEntries = lambda more: None) -> None:
     altered = f"{export.path} was altered: export the memory again"
     with (
         TemporaryDirectory(prefix="ddrs-") as folder,
-        Memory(f"sqlite:///{folder}/trial.db", export.norm) as trial,
+        Memory(file_url(Path(folder) / "trial.db"), export.norm) as trial,
     ):
         _replay(export, trial, altered, on_entries)
 

@@ -374,6 +374,15 @@ def test_nothing_is_written_before_the_arguments_are_checked(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["a%20b", "what?", "50 % # done"])
+def test_the_name_of_a_run_is_no_part_of_a_url(tmp_path: Path, name: str) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz")
+    certify_run(job(data, policy="search"), tmp_path / name, quiet=True)
+    assert (tmp_path / name / "memory.db").exists()
+    assert audit_run(tmp_path / name).ok
+    assert {each.name for each in tmp_path.iterdir()} == {"data.npz", name}
+
+
 def test_a_network_may_have_more_classes_than_the_data(tmp_path: Path) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
     summary = certify_run(job(data, model="py:support.toy:wide"), tmp_path / "wide", quiet=True)

@@ -25,6 +25,7 @@ from ddrs.jobs.certify import CertifyJob
 from ddrs.jobs.config import CertifyConfig
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.sqlite import copy_store
+from ddrs.memory.store.urls import file_url
 from ddrs.networks.frozen import frozen
 from ddrs.noise.keys import keyed_generator
 from ddrs.proof.certificate import Certificate
@@ -226,7 +227,7 @@ class _Asked:
         _copy_once(still, growing)
         with ExitStack() as stack:
             opened = [
-                stack.enter_context(Memory(f"sqlite:///{path.resolve()}", norm, read_only=reads))
+                stack.enter_context(Memory(file_url(path), norm, read_only=reads))
                 for path, reads in ((growing, False), (still, True))
             ]
             after, read_only = (self._with(memory) for memory in opened)

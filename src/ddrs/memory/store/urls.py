@@ -1,6 +1,7 @@
 """The URL that names a memory: read, and written so that it can be shown."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddrs.errors import ConfigurationError
@@ -8,7 +9,7 @@ from ddrs.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["parse_url", "passwords", "shown_url", "without_password"]
+__all__ = ["file_url", "parse_url", "passwords", "shown_url", "without_password"]
 
 _USE = "use memory://, sqlite:///file.db or postgresql://user@host/database"
 _SEPARATORS = "@?#&=%"
@@ -37,6 +38,11 @@ def parse_url(url: str) -> "URL":
     if parsed.drivername == "sqlite" and plain and parsed.database not in (None, "", ":memory:"):
         return parsed.set(database=os.path.abspath(str(parsed.database)))
     raise ConfigurationError(_IS_NONE)
+
+
+def file_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever its name; `%` and `?` would mean something in it."""
+    return "sqlite:///" + str(path.resolve()).replace("%", "%25").replace("?", "%3F")
 
 
 def shown_url(url: str) -> str:

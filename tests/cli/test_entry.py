@@ -1,5 +1,6 @@
 """A process that is interrupted, and one whose output has no room."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,14 @@ def process(words: list[str], folder: Path, code: str | None = None) -> tuple[in
         text=True,
         check=False,
         env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "PATH": ""},
+        preexec_fn=heeding_interrupts,
     )
     return done.returncode, done.stderr.splitlines()
+
+
+def heeding_interrupts() -> None:
+    """Also where the tests themselves run in the background, which ignores interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("package", ["typer", "numpy", "torch", "pyarrow"])

@@ -209,7 +209,10 @@ def set_to(**values: Any) -> Callable[[dict[str, Any]], object]:
             lambda evidence: evidence.update(count=evidence["count"] + 0.5),
             "entry 1: its certificate cannot be read: count: ",
         ),
-        (set_to(sigma="x"), "entry 1: its certificate cannot be read: sigma: 'x' is not a finite"),
+        (
+            set_to(sigma="x"),
+            "entry 1: its certificate cannot be read: sigma: 'x' is not a noise scale",
+        ),
         (set_to(votes=0), "entry 1: it took 0 votes, fewer than its n0 and n, 100 and 400"),
         (
             lambda evidence: evidence.update(

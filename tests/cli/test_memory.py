@@ -3,6 +3,7 @@ import shlex
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,8 +11,11 @@ import typer
 
 from ddrs.cli.commands import app, main
 from ddrs.cli.memory import app as memory_app
+from ddrs.errors import StoreError
+from ddrs.memory import transfer
 from ddrs.memory.audit import AuditReport
 from ddrs.memory.memory import Memory
+from ddrs.memory.transfer import Export
 from support import toy
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +125,41 @@ def test_a_failed_import_leaves_no_new_memory(
     assert code == 1
     assert "m.parquet" in err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "there", "kept"),
+    [
+        (StoreError("the disk is full"), False, False),
+        (StoreError("the disk is full"), True, True),
+        (KeyboardInterrupt(), False, True),  # it can be gone on with
+    ],
+)
+def test_an_import_that_fails_half_way_leaves_no_new_memory_either(
+    error: BaseException,
+    there: bool,
+    kept: bool,
+    url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, store = tmp_path / "m.parquet", tmp_path / "n.db"
+    run(capsys, "memory", "export", url, "--out", str(file))
+
+    def fails(export: Export, memory: Memory, _: object) -> None:
+        memory.resolve(np.zeros((2, 3)), 1, 1.0)
+        raise error
+
+    if there:
+        with Memory(f"sqlite:///{store}"):
+            pass
+    monkeypatch.setattr(transfer, "fill", fails)
+    code, _, err = run(capsys, "memory", "import", str(file), "--memory", f"sqlite:///{store}")
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert err
+    assert store.exists() is kept
+    assert kept or not list(tmp_path.glob("n.db*"))
 
 
 def test_a_damaged_memory_is_one_clear_line(

@@ -78,15 +78,18 @@ def import_(
     """Make every claim of an export again, in order, and see that each answer is the same."""
     from ddrs.display.progress import ProgressBar
     from ddrs.memory.memory import Memory
+    from ddrs.memory.store.sqlite import unmade_on_error
     from ddrs.memory.store.urls import parse_url, shown_url
     from ddrs.memory.transfer import fill, open_export, rehearse
 
-    if parse_url(memory).drivername == "memory":
+    parsed = parse_url(memory)
+    if parsed.drivername == "memory":
         raise ConfigurationError("a memory:// would be gone at once: give a URL that stays")
     export, shown = open_export(file), shown_url(memory)
     with ProgressBar("import", 2 * export.head.count, "entries") as bar:
         rehearse(export, bar.advance)  # before a memory is made: one that fails leaves none
-        with Memory(memory, export.norm) as opened:
+        path = parsed.database if parsed.drivername == "sqlite" else None
+        with unmade_on_error(path), Memory(memory, export.norm) as opened:
             fill(export, opened, bar.advance)
     say(f"{shown}: {_content(export)}")
 

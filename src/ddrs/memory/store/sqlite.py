@@ -14,8 +14,8 @@ import filecmp
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,11 +24,34 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from ddrs.errors import StoreError
+from ddrs.errors import DDRSError, StoreError
 from ddrs.files import check_file, clear_leftovers, made_beside, sync
 from ddrs.memory.store.schema import foreign_to_sqlite
 
-__all__ = ["SQLite", "copy_store"]
+__all__ = ["SQLite", "copy_store", "unmade_on_error"]
+
+ENDS = ("", "-wal", "-shm", "-journal")  # of the files that make a store
+NO_ROOM = "could not be written: the disk may be full or unwell; nothing of this call was stored"
+
+
+@contextmanager
+def unmade_on_error(path: str | None) -> Iterator[None]:
+    """Fill a store: one that was not there before is gone again if that fails.
+
+    An interruption is no failure: what it leaves can be gone on with.
+
+    Args:
+        path: of the store; None for one that is no file.
+    """
+    if path is None or os.path.exists(path):
+        yield
+        return
+    try:
+        yield
+    except DDRSError:
+        for end in ENDS:
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        raise
 
 
 class SQLite:
@@ -51,7 +74,7 @@ class SQLite:
         self._timeout = timeout
         self._read_only = read_only
         self._files: list[tuple[int, ...] | None] = []
-        for suffix in ("", "-wal", "-shm", "-journal") if path else ():
+        for suffix in ENDS if path else ():
             try:
                 check_file(f"{path}{suffix}")
             except OSError as error:
@@ -144,6 +167,10 @@ class SQLite:
             sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its directory exists, with "
             "access; from a medium that cannot be written, copy it and what is beside it first",
             sqlite3.SQLITE_FULL: "cannot grow: the disk is full; nothing of this call was stored",
+            sqlite3.SQLITE_IOERR_WRITE: NO_ROOM,
+            sqlite3.SQLITE_IOERR_SHMSIZE: NO_ROOM,
+            sqlite3.SQLITE_IOERR_SHMMAP: NO_ROOM,
+            sqlite3.SQLITE_IOERR_TRUNCATE: NO_ROOM,
             sqlite3.SQLITE_IOERR_FSYNC: "could not be synced: check its disk, open it again, and "
             "ask again for the answers of this call",
             sqlite3.SQLITE_CORRUPT: "is damaged: restore it from a copy",

@@ -477,6 +477,27 @@ def test_each_classifier_has_its_own_limit_of_sigma(tmp_path: Path) -> None:
         assert "its calibration is of other classifiers, or of other noise" in messages
 
 
+def test_the_calibration_that_a_run_keeps_is_the_one_that_limited_it(tmp_path: Path) -> None:
+    data = toy.write_inputs(tmp_path / "data.npz", 80)
+    run = tmp_path / "run"
+    job = CertifyJob(
+        data, "py:support.toy:linear", policy="search", sigma=0.5, n=400, seed=1, limit=9,
+        calibration="auto",
+    )  # fmt: skip
+    certify_run(job, run, quiet=True)
+    assert audit_run(run).ok
+    file = run / "calibration.json"
+    kept = file.read_text()
+    policy = json.loads((run / "config.json").read_text())["policy"]
+    other = policy | {"calibration": policy["calibration"] | {"digest": "0" * 64}}
+    change_config(run, policy=other)
+    (fault,) = [violation.message for violation in audit_run(run).violations]
+    assert fault == "its limits are not those of its calibration.json"
+    change_config(run, policy=policy)
+    file.write_text(kept.replace('"votes"', '"tones"', 1))
+    assert "calibration.json" in " ".join(each.message for each in audit_run(run).violations)
+
+
 def test_an_abstention_of_the_run_is_remembered_by_its_memory(tmp_path: Path) -> None:
     data = toy.write_inputs(tmp_path / "data.npz")
     job = CertifyJob(

@@ -18,8 +18,9 @@ from ddrs.memory.audit import AuditReport, Violation
 from ddrs.memory.memory import Memory
 from ddrs.memory.store.urls import parse_url, shown_url
 from ddrs.proof.check import TOLERANCE
-from ddrs.runs.files import CONFIG
+from ddrs.runs.files import CALIBRATION, CONFIG
 from ddrs.runs.table import summary_json
+from ddrs.smoothing.calibration import Calibration
 from ddrs.smoothing.joint import joint_digest
 
 if TYPE_CHECKING:  # it loads torch
@@ -85,9 +86,7 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
     if joint(run.config.model_digests) != run.config.model_digest:
         fault = "its model_digest is not that of its model_digests together"
         violations.append(Violation("configuration", (), fault))
-    if not _is_calibrated(run):
-        fault = "its calibration is of other classifiers, or of other noise"
-        violations.append(Violation("configuration", (), fault))
+    violations += [Violation("configuration", (), fault) for fault in _calibration_faults(run)]
     inputs = run.config.inputs
     indices = sorted(row.index for row in run.rows)
     if len(indices) != inputs or indices != list(range(inputs)):
@@ -121,13 +120,22 @@ def audit_run(path: str | Path, memory: str | None = None, data: str | None = No
     return AuditReport(tuple(violations), len(run.rows), whole, tuple(_notes(run, data)))
 
 
-def _is_calibrated(run: FinishedRun) -> bool:
-    """Whether the calibration, if the run has one, is of its classifiers and noise."""
+def _calibration_faults(run: FinishedRun) -> Iterator[str]:
+    """Where the limits of a run are not those of its classifiers, noise and calibration."""
     guard = run.config.guard
-    if guard is None:
-        return True
-    known = {limit.model_digest for limit in guard.limits}
-    return guard.noise == run.config.noise and known >= {*run.config.model_digests}
+    if guard is not None:
+        known = {limit.model_digest for limit in guard.limits}
+        if guard.noise != run.config.noise or not known >= {*run.config.model_digests}:
+            yield "its calibration is of other classifiers, or of other noise"
+    file = run.path / CALIBRATION
+    if file.exists() or file.is_symlink():
+        try:
+            kept = Calibration.load(file).guard
+        except DataError as error:
+            yield str(error)
+            return
+        if kept != guard:
+            yield f"its limits are not those of its {CALIBRATION}"
 
 
 def _data_violations(dataset: "Dataset", run: FinishedRun) -> Iterator[Violation]:

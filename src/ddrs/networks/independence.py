@@ -25,6 +25,7 @@ ROWS = 2
 ROUNDING: dict[Precision, tuple[float, float]] = {"fp32": (1e-3, 1e-5), "bf16": (5e-2, 1e-2)}
 
 FAR_OFF = 1000.0
+"""How many times as far as the best scores those of masked classes lie, which round otherwise."""
 
 ADVICE = (
     "votes must be independent: give a network that scores each input by itself, always the same"
@@ -37,7 +38,7 @@ def check_independent(
     """Run one row between two copies of another, and alone: two small passes.
 
     Between the copies it has company, another place, and neither the first nor the last one; the
-    copies differ in nothing but their place. It costs what seven or eight votes cost.
+    copies differ in nothing but their place. It costs what some ten votes in full batches cost.
 
     Args:
         network: `[batch, *input]` -> `[batch, num_classes]` scores, frozen.

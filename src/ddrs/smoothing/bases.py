@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from operator import index
 from typing import Literal
 
 from torch import nn
@@ -10,9 +11,10 @@ from ddrs.errors import ConfigurationError
 from ddrs.networks.frozen import frozen
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Noise
+from ddrs.noise.streams import check_seed
 from ddrs.votes.classifier import NoisyClassifier
 
-__all__ = ["Bases", "base_classifiers"]
+__all__ = ["Bases", "base_classifiers", "checked_numbers"]
 
 
 class Bases:
@@ -88,3 +90,23 @@ def base_classifiers(
             f"every classifier must be one of {num_classes} classes under {noise.name} noise"
         )
     return classifiers
+
+
+def checked_numbers(
+    n0: int, n: int, alpha: float, seed: int | None
+) -> tuple[int, int, float, int | None]:
+    """The numbers of a method in Python's own types.
+
+    Raises:
+        ConfigurationError: one is none, or no seed.
+    """
+    try:
+        n0, n, alpha = index(n0), index(n), float(alpha)
+        seed = None if seed is None else index(seed)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"n0, n and seed must be whole numbers and alpha a number: {error}"
+        ) from error
+    if seed is not None:
+        check_seed(seed)
+    return n0, n, alpha, seed

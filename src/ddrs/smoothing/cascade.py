@@ -1,9 +1,7 @@
 """`Cascade`: certificates that hold by themselves, from several noise levels (docs/cascade.md)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
-from operator import index
 from typing import Literal
 
 import numpy as np
@@ -13,14 +11,14 @@ from torch import Tensor, nn
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
-from ddrs.noise.streams import check_seed, fresh_seed
 from ddrs.proof.bounds import Bound, lower_bound
 from ddrs.proof.cascade import Plan, plan, proving
 from ddrs.proof.certificate import Certificate, Evidence
-from ddrs.proof.stopping import AtRadii, Estimation, stopping_rule
+from ddrs.proof.stopping import Estimation
 from ddrs.smoothing.bases import Bases, base_classifiers
 from ddrs.smoothing.levels import Levels
 from ddrs.smoothing.pieces import Piece, certificate_of, estimate_pieces
+from ddrs.smoothing.stateless import Stateless
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs
 
@@ -54,7 +52,7 @@ class LevelClassifiers(Bases):
         return self.policy.joint_digest([classifier.digest for classifier in self.by_level])
 
 
-class Cascade:
+class Cascade(Stateless):
     """Several smoothed classifiers that are asked one after the other, from the largest sigma down.
 
     A level answers the class whose probability under its noise is above its p0; if there is none,
@@ -96,7 +94,7 @@ class Cascade:
         ConfigurationError: an argument that can never work.
     """
 
-    alone = True
+    name = "a cascade"
 
     def __init__(
         self,
@@ -120,21 +118,11 @@ class Cascade:
                 tuple(float(sigma) for _, sigma, _ in levels),
                 tuple(float(p0) for _, _, p0 in levels),
             )
-            self.n0, n, alpha = index(n0), index(n), float(alpha)
-            self.seed = None if seed is None else index(seed)
         except (TypeError, ValueError) as error:
             if isinstance(error, DDRSError):
                 raise
-            raise ConfigurationError(
-                "levels must be (model, sigma, p0), n0, n and seed whole numbers and alpha a "
-                f"number: {error}"
-            ) from error
-        if self.n0 < 1:
-            raise ConfigurationError(f"n0 must be at least 1 vote, got n0={n0}")
-        if self.seed is not None:
-            check_seed(self.seed)
-        self.noise = noise
-        self.estimation = Estimation(n, alpha, bound)
+            raise ConfigurationError(f"levels must be (model, sigma, p0): {error}") from error
+        super().__init__(noise, n0, n, alpha, bound, seed)
         distinct = {id(model): model for model in models}
         made = base_classifiers(
             list(distinct.values()),
@@ -158,57 +146,18 @@ class Cascade:
         """SHA-256 of what is certified: classifiers, sigmas and p0 of the levels."""
         return self.base.digest
 
-    def certify(
-        self,
-        x: Tensor,
-        *,
-        at_radii: Sequence[float] | None = None,
-        radius_tolerance: float | None = None,
-    ) -> list[Certificate]:
-        """Certify a batch; a certificate has a piece of evidence for each level that it rests on.
-
-        A level takes no more votes once it is settled: where they could not change the answer, or
-        not make the radius of the certificate larger. Arguments and errors are those of
-        `SmoothedClassifier.certify`.
-        """
-        stopping = stopping_rule(at_radii, radius_tolerance)
-        return self._certify(x, replace(self.estimation, stopping=stopping))
-
-    def predict(self, x: Tensor) -> list[int]:
-        """Predict a batch: the cascade's class of each input, or `ABSTAIN`.
-
-        An answer is wrong with probability at most alpha: it is certified, at some radius.
-        """
-        known = self._certify(x, replace(self.estimation, stopping=AtRadii((0.0,))))
-        return [certificate.prediction for certificate in known]
-
     def classify(self, x: Tensor) -> npt.NDArray[np.int64]:
         """`[batch]` classes of the inputs themselves, by the first level without noise."""
         with self.base.frozen():
             return self.base.by_level[0].classify(x)
 
-    def on_votes(self, call: Callable[[int], None]) -> None:
-        """Have `call` told the number of votes after each batch, e.g. by a progress bar."""
-        self.base.on_votes(call)
+    @property
+    def _bases(self) -> Bases:
+        return self.base
 
-    def _certify(self, x: Tensor, estimation: Estimation) -> list[Certificate]:
+    def _prove(self, inputs: Inputs, estimation: Estimation) -> list[Certificate]:
         """Select, estimate, prove: no step has votes of another, and no level those of another."""
-        self._check_possible(estimation)
-        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
-        if not len(inputs):
-            return []
-        try:
-            with self.base.frozen():
-                self.base.check_unchanged()
-                plans = self._plan(inputs)
-                found = self._estimate(inputs, plans, estimation)
-                self.base.check_unchanged()
-        except DDRSError as error:
-            raise error.saying(
-                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
-                f"{inputs.digests[0][:12]}; a cascade under {self.noise.name} noise, "
-                f"n0={self.n0}, n={estimation.n}, alpha={estimation.alpha}]"
-            ) from error
+        found = self._estimate(inputs, self._plan(inputs), estimation)
         return [self._certificate(inputs, row, found[row]) for row in range(len(inputs))]
 
     def _check_possible(self, estimation: Estimation) -> None:

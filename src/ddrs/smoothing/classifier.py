@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from ddrs.errors import ConfigurationError, DDRSError, InputError, StoreMismatch
 from ddrs.memory.memory import Memory
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
-from ddrs.noise.streams import check_seed, fresh_seed
+from ddrs.noise.streams import fresh_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.certificate import ABSTAIN, Certificate
 from ddrs.proof.certify import certify, predict
@@ -25,7 +24,7 @@ from ddrs.sigma.policy import SigmaPolicy
 from ddrs.smoothing.advice import model_advice, note_scale
 from ddrs.smoothing.alternatives import Alternatives, Choice
 from ddrs.smoothing.answers import left, points, recall, resolve
-from ddrs.smoothing.bases import base_classifiers
+from ddrs.smoothing.bases import base_classifiers, checked_numbers
 from ddrs.smoothing.selection import Selection
 from ddrs.version import __version__
 from ddrs.votes.classifier import NoisyClassifier
@@ -119,15 +118,7 @@ class SmoothedClassifier:
         compile: bool = False,
         identity: str | None = None,
     ) -> None:
-        try:
-            n0, n, alpha = index(n0), index(n), float(alpha)
-            seed = None if seed is None else index(seed)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"n0, n and seed must be whole numbers and alpha a number: {error}"
-            ) from error
-        if seed is not None:
-            check_seed(seed)
+        n0, n, alpha, seed = checked_numbers(n0, n, alpha, seed)
         if isinstance(sigma, int | float | np.floating | np.integer):
             sigma = FixedSigma(float(sigma))
         if not hasattr(sigma, "choose"):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from operator import index
 from typing import Literal
 
 import numpy as np
@@ -13,14 +12,14 @@ from torch import Tensor, nn
 from ddrs.errors import ConfigurationError, DDRSError
 from ddrs.networks.precision import Precision
 from ddrs.noise.distributions import Gaussian, Noise
-from ddrs.noise.streams import check_seed, fresh_seed
 from ddrs.proof.bounds import Bound
 from ddrs.proof.certificate import Certificate, Evidence, Role
-from ddrs.proof.stopping import AtRadii, Estimation, stopping_rule
+from ddrs.proof.stopping import Estimation
 from ddrs.smoothing.bases import Bases, base_classifiers
 from ddrs.smoothing.cells import Cells
 from ddrs.smoothing.levels import one_for_each
 from ddrs.smoothing.pieces import Piece, certificate_of, estimate_pieces
+from ddrs.smoothing.stateless import Stateless
 from ddrs.votes.classifier import NoisyClassifier
 from ddrs.votes.requests import Inputs, VoteRequest
 
@@ -65,7 +64,7 @@ class CellClassifiers(Bases):
         return self.policy.joint_digest(digests)
 
 
-class Routed:
+class Routed(Stateless):
     """A smoothed router picks one of several smoothed classifiers, which answers.
 
     The answer at a point is decided by that point alone, so this is one classifier: its
@@ -110,7 +109,7 @@ class Routed:
         ModelError: a model keeps what has no digest.
     """
 
-    alone = True
+    name = "routed"
 
     def __init__(
         self,
@@ -136,21 +135,13 @@ class Routed:
                 tuple(float(sigma) for _, sigma in cells),
                 router_sigma=None if router_sigma is None else float(router_sigma),
             )
-            self.n0, n, alpha = index(n0), index(n), float(alpha)
-            self.seed = None if seed is None else index(seed)
         except (TypeError, ValueError) as error:
             if isinstance(error, DDRSError):
                 raise
             raise ConfigurationError(
-                "cells must be (model, sigma), n0, n and seed whole numbers, alpha and "
-                f"router_sigma numbers: {error}"
+                f"cells must be (model, sigma) and router_sigma a number: {error}"
             ) from error
-        if self.n0 < 1:
-            raise ConfigurationError(f"n0 must be at least 1 vote, got n0={n0}")
-        if self.seed is not None:
-            check_seed(self.seed)
-        self.noise = noise
-        self.estimation = Estimation(n, alpha, bound)
+        super().__init__(noise, n0, n, alpha, bound, seed)
 
         def smoothed(some: Sequence[nn.Module | NoisyClassifier], classes: int) -> list[
             NoisyClassifier
@@ -180,30 +171,6 @@ class Routed:
         """SHA-256 of what is certified: the router with its sigma, and the cells."""
         return self.base.digest
 
-    def certify(
-        self,
-        x: Tensor,
-        *,
-        at_radii: Sequence[float] | None = None,
-        radius_tolerance: float | None = None,
-    ) -> list[Certificate]:
-        """Certify a batch; a certificate has the evidence of the class, then that of the route.
-
-        Router or classifier take no more votes once they are settled: where these could not change
-        the answer, or not make the radius of the certificate larger. Arguments and errors are those
-        of `SmoothedClassifier.certify`.
-        """
-        stopping = stopping_rule(at_radii, radius_tolerance)
-        return self._certify(x, replace(self.estimation, stopping=stopping))
-
-    def predict(self, x: Tensor) -> list[int]:
-        """Predict a batch: the class of each input, or `ABSTAIN`.
-
-        An answer is wrong with probability at most alpha: it is certified, at some radius.
-        """
-        known = self._certify(x, replace(self.estimation, stopping=AtRadii((0.0,))))
-        return [certificate.prediction for certificate in known]
-
     def classify(self, x: Tensor) -> Classes:
         """`[batch]` classes of the inputs themselves, by router and classifiers without noise."""
         with self.base.frozen():
@@ -211,38 +178,27 @@ class Routed:
                 self.base.router.classify(x), lambda classifier, rows: classifier.classify(x[rows])
             )
 
-    def on_votes(self, call: Callable[[int], None]) -> None:
-        """Have `call` told the number of votes after each batch, e.g. by a progress bar."""
-        self.base.on_votes(call)
+    @property
+    def _bases(self) -> Bases:
+        return self.base
 
-    def _certify(self, x: Tensor, estimation: Estimation) -> list[Certificate]:
+    def _check_possible(self, estimation: Estimation) -> None:
+        _half(estimation).check_possible()
+
+    def _prove(self, inputs: Inputs, estimation: Estimation) -> list[Certificate]:
         """Route, select, estimate, prove: no step has votes of another, and no network another's.
 
         With probability at least 1 - alpha over the votes of the third step, the radius is at most
         the one that the probabilities of the selected cell and class give.
         """
-        half = replace(estimation, alpha=estimation.alpha / 2)
-        half.check_possible()
-        inputs = Inputs.of(x, fresh_seed() if self.seed is None else self.seed)
-        if not len(inputs):
-            return []
-        try:
-            with self.base.frozen():
-                self.base.check_unchanged()
-                cells = self._route(inputs)
-                classes = self._select(inputs, cells)
-                pieces = [
-                    self._pieces(inputs, row, int(cells[row]), int(classes[row]), half)
-                    for row in range(len(inputs))
-                ]
-                estimate_pieces(inputs, pieces, half)
-                self.base.check_unchanged()
-        except DDRSError as error:
-            raise error.saying(
-                f"{error} [{len(inputs)} inputs of shape {list(inputs.shape)}, first "
-                f"{inputs.digests[0][:12]}; routed under {self.noise.name} noise, "
-                f"n0={self.n0}, n={estimation.n}, alpha={estimation.alpha}]"
-            ) from error
+        half = _half(estimation)
+        cells = self._route(inputs)
+        classes = self._select(inputs, cells)
+        pieces = [
+            self._pieces(inputs, row, int(cells[row]), int(classes[row]), half)
+            for row in range(len(inputs))
+        ]
+        estimate_pieces(inputs, pieces, half)
         return [
             certificate_of(
                 [piece.evidence for piece in one],
@@ -321,3 +277,8 @@ class Routed:
             piece("answer", base.by_cell[cell], sigma, selected, f"cell-{cell}-estimation"),
             piece("route", base.router, base.policy.scale, cell, "route-estimation"),
         ]
+
+
+def _half(estimation: Estimation) -> Estimation:
+    """What route and class have each: half of alpha."""
+    return replace(estimation, alpha=estimation.alpha / 2)

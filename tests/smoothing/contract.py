@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddrs import recompute_radius
-from ddrs.errors import InputError
+from ddrs.errors import InputError, ModelError
 from ddrs.proof.check import certificate_faults
 from support.classifiers import Recorder
 
@@ -36,6 +36,19 @@ class MethodContract:
         assert self.make(seed=3).certify(x.flip(0)) == expected[::-1]
         method = self.make(seed=3)
         assert [method.certify(x[row : row + 1])[0] for row in range(len(x))] == expected
+
+    @pytest.mark.parametrize("call", ["certify", "predict"])
+    def test_a_network_that_changes_while_it_votes_gets_no_answer(self, x, call):
+        method = self.make(seed=3)
+        weights = [next(each.parameters()) for each in self.networks(method)]
+
+        def train(votes):
+            with torch.no_grad():
+                weights[-1].add_(1e-3)
+
+        method.on_votes(train)
+        with pytest.raises(ModelError, match="changed since it was smoothed"):
+            getattr(method, call)(x)
 
     def test_a_seed_keys_every_vote(self, x):
         one, again, other = (self.make(seed=seed).certify(x) for seed in (3, 3, 4))
